@@ -1,0 +1,12 @@
+/*
+ * guc.h
+ *		Settings of weir, all named weir.*.
+ */
+#ifndef WEIR_BASE_GUC_H
+#define WEIR_BASE_GUC_H
+
+extern bool weir_track_append_hold;
+
+extern void weir_guc_init(void);
+
+#endif							/* WEIR_BASE_GUC_H */

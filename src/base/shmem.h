@@ -1,0 +1,84 @@
+/*
+ * shmem.h
+ *		The shared memory of weir: append locks, roll counters, hints.
+ *
+ * One table of WEIR_APPEND_SLOTS slots, hashed by (database, partition).
+ * A slot shared by two partitions is safe: they wait for each other for the
+ * time of a hold, and see a roll of the other as one of their own.
+ *
+ * Nothing here is truth that must survive: a crash resets the table together
+ * with every backend and so with every cache that was compared against it.
+ *
+ * The layout is a contract between all processes of a cluster that have any
+ * build of the library loaded.  Name, size and meaning of the table never
+ * change within a major version of weir: two tables would be two locks for
+ * one partition, and the order would be gone.  WEIR_SHMEM_LAYOUT names the
+ * layout; a build that finds another one refuses to work.
+ */
+#ifndef WEIR_BASE_SHMEM_H
+#define WEIR_BASE_SHMEM_H
+
+#include "access/transam.h"
+#include "access/xlogdefs.h"
+#include "port/atomics.h"
+#include "storage/block.h"
+#include "storage/lwlock.h"
+#include "storage/spin.h"
+
+#define WEIR_APPEND_SLOTS		256
+#define WEIR_HORIZON_SAMPLES	16
+
+#ifndef WEIR_SHMEM_LAYOUT
+#define WEIR_SHMEM_LAYOUT		1
+#endif
+
+/*
+ * Where the stable end of a partition was when somebody looked: the greatest
+ * visible message below the first undecided one.  A visible message stays
+ * where it is as long as the file does, so the hint needs no page LSN.
+ */
+typedef struct WeirStableHint
+{
+	Oid			database;
+	Oid			segment;
+	Oid			file_number;
+	BlockNumber block;			/* holds the message, InvalidBlockNumber: none */
+	int64		offset;			/* of the message */
+	uint64		completion_count;	/* of the snapshot that saw it */
+} WeirStableHint;
+
+typedef struct WeirAppendSlot
+{
+	LWLock		lock;			/* the append lock; see append/append.c */
+	pg_atomic_uint64 rolls;		/* written under lock, read without */
+	slock_t		mutex;			/* guards hint */
+	WeirStableHint hint;
+	pg_atomic_uint64 longest_hold_us;	/* only with weir.track_append_hold */
+} WeirAppendSlot;
+
+/* Padded, so that two partitions never share a cache line. */
+typedef union WeirAppendSlotPadded
+{
+	WeirAppendSlot slot;
+	char		pad[2 * PG_CACHE_LINE_SIZE];
+} WeirAppendSlotPadded;
+
+/*
+ * "Every tuple on a page whose LSN is at most lsn was inserted by a
+ * transaction whose xid is below next_xid": see read/stable.c.
+ */
+typedef struct WeirHorizon
+{
+	XLogRecPtr	lsn;
+	uint64		next_xid;		/* a full xid */
+	int64		taken_at;		/* TimestampTz, to space samples */
+} WeirHorizon;
+
+extern void weir_shmem_init(void);
+extern WeirAppendSlot *weir_append_slot(Oid partition);
+extern uint64 weir_longest_hold(bool reset);
+
+extern void weir_horizon_sample(int64 now);
+extern XLogRecPtr weir_horizon_before(TransactionId xmin);
+
+#endif							/* WEIR_BASE_SHMEM_H */
