@@ -1,0 +1,94 @@
+/*
+ * cache.h
+ *		What a backend remembers of streams and of their heaps.
+ *
+ * Entries are rebuilt from the catalog after any change of the relations
+ * they came from.  A pointer stays valid until the end of the transaction
+ * that got it, even if the entry is rebuilt meanwhile; what it says may then
+ * be old, which is why publishers compare roll counters and readers look at
+ * the rows of weir.segment.
+ */
+#ifndef WEIR_CATALOG_CACHE_H
+#define WEIR_CATALOG_CACHE_H
+
+#include "access/tupdesc.h"
+#include "base/shmem.h"
+#include "catalog/options.h"
+#include "fmgr.h"
+#include "storage/lockdefs.h"
+#include "utils/acl.h"
+#include "utils/relcache.h"
+
+/* The columns of every table of a stream. */
+#define WEIR_COL_PARTITION	1
+#define WEIR_COL_OFFSET		2
+#define WEIR_COL_TS			3
+#define WEIR_COL_KEY		4
+#define WEIR_COL_VALUE		5
+#define WEIR_COL_HEADERS	6
+#define WEIR_NCOLS			6
+
+extern const char *const weir_column_names[WEIR_NCOLS];
+
+/* Where a publisher last found the open segment; owned by append/target.c. */
+typedef struct WeirTarget
+{
+	bool		known;
+	uint64		rolls;			/* the counter, read before the rows were */
+	Oid			segment;		/* to append to */
+	Oid			previous;		/* the one before it, if that is not empty */
+	Oid			next;			/* the one after it */
+	int64		lower;
+	int64		upper;
+	int64		previous_ts;	/* greatest ts of an unverified previous one */
+	int64		first_ts;		/* of the segment, 0: not looked yet */
+	int64		stay_until;		/* no early roll before this time */
+} WeirTarget;
+
+typedef struct WeirPartition
+{
+	Oid			oid;
+	int			number;
+	WeirAppendSlot *slot;
+	WeirTarget	target;
+} WeirPartition;
+
+typedef struct WeirStream
+{
+	Oid			oid;
+	bool		valid;			/* false: rebuild before the next use */
+	bool		may_append;		/* publishing looked at its triggers */
+	MemoryContext context;
+	WeirOptions options;
+	TupleDesc	tupdesc;		/* a copy, not reference-counted */
+	Oid			value_type;
+	int32		value_typmod;
+	Oid			value_ioparam;
+	FmgrInfo	value_input;
+	FmgrInfo	value_output;
+	int			npartitions;
+	WeirPartition *partitions;
+	uint32		round_robin;	/* where the next keyless message goes */
+} WeirStream;
+
+/* A segment's heap, as this backend knows it. */
+typedef struct WeirHeap
+{
+	Oid			oid;			/* hash key */
+	bool		valid;
+	bool		verified;		/* physical order is offset order */
+	bool		may_append;		/* publishing looked at its constraints */
+	Oid			file_number;
+} WeirHeap;
+
+extern void weir_cache_init(void);
+extern WeirStream *weir_stream_open(Oid stream, LOCKMODE lockmode);
+extern WeirPartition *weir_partition_open(WeirStream *stream, int number,
+										  LOCKMODE lockmode);
+extern WeirHeap *weir_heap_lookup(Relation segment);
+extern void weir_check_privilege(Oid stream, AclMode mode);
+extern void weir_check_owner(Oid stream);
+extern void weir_require_writable(const char *function);
+extern Oid	weir_stream_arg(FunctionCallInfo fcinfo, int argno);
+
+#endif							/* WEIR_CATALOG_CACHE_H */

@@ -1,0 +1,22 @@
+-- What keeps hands off the tables of a stream.
+
+CREATE FUNCTION weir.guard() RETURNS trigger
+	LANGUAGE c AS 'MODULE_PATHNAME', 'weir_guard';
+COMMENT ON FUNCTION weir.guard() IS
+'statement trigger on every table of a stream: refuses direct writes (WR008), lets a dump be loaded into an empty segment';
+
+CREATE FUNCTION weir.on_ddl_end() RETURNS event_trigger
+	LANGUAGE c AS 'MODULE_PATHNAME', 'weir_on_ddl_end';
+COMMENT ON FUNCTION weir.on_ddl_end() IS
+'event trigger: refuses column changes of streams (WR013), hands a new owner on to the parts';
+
+CREATE FUNCTION weir.on_drop() RETURNS event_trigger
+	LANGUAGE c AS 'MODULE_PATHNAME', 'weir_on_drop';
+COMMENT ON FUNCTION weir.on_drop() IS
+'event trigger: removes the catalog rows of dropped streams, refuses to drop a part alone (WR014)';
+
+CREATE EVENT TRIGGER weir_on_ddl_end ON ddl_command_end
+	WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE')
+	EXECUTE FUNCTION weir.on_ddl_end();
+CREATE EVENT TRIGGER weir_on_drop ON sql_drop
+	EXECUTE FUNCTION weir.on_drop();
