@@ -1,0 +1,33 @@
+/*
+ * parts.h
+ *		The tables that a stream is made of: the DDL behind its life.
+ */
+#ifndef WEIR_STREAM_PARTS_H
+#define WEIR_STREAM_PARTS_H
+
+#include "catalog/tables.h"
+#include "utils/relcache.h"
+
+#define WEIR_GUARD_TRIGGER		"weir_guard"
+#define WEIR_GUARD_APPLY		"weir_guard_apply"
+#define WEIR_PARTITION_CHECK	"weir_partition"
+
+typedef enum WeirPart
+{
+	WEIR_PART_NONE,
+	WEIR_PART_STREAM,
+	WEIR_PART_PARTITION,
+	WEIR_PART_SEGMENT
+} WeirPart;
+
+extern char *weir_qualified_name(Oid relid);
+extern Oid	weir_guard_function(void);
+extern WeirPart weir_part_of(Oid relid, Oid *stream);
+
+extern void weir_put_guard(Oid relid, WeirPart kind, Jsonb *options,
+						   bool replace);
+extern bool weir_guard_is_on(Relation segment);
+extern Oid	weir_make_partition(Oid stream, int number);
+extern Oid	weir_make_segment(Oid partition, int64 lower, int64 upper);
+
+#endif							/* WEIR_STREAM_PARTS_H */
