@@ -1,0 +1,109 @@
+/*
+ * honour.c
+ *		What publishing would bypass, and so refuses.
+ *
+ * Messages go into the heap without the executor, so a constraint or trigger
+ * that a user has put on a stream would be ignored.  Nothing is ignored
+ * silently: publishing is refused with an error that names the object, until
+ * it is gone.  Users' indexes, unique and exclusion ones too, are maintained
+ * and need no refusal.
+ *
+ * Row triggers, constraints and foreign keys of the stream are cloned to the
+ * segments and are found there; statement triggers fire only for the table
+ * that is named and are found on the stream.  A look is good until the
+ * relation changes.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "append/honour.h"
+#include "base/error.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
+#include "stream/parts.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+static void
+refuse(Relation rel, const char *kind, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_WEIR_NOT_HONOURED),
+			 errmsg("cannot publish: %s \"%s\" on \"%s\" would not be honoured",
+					kind, name, RelationGetRelationName(rel)),
+			 errdetail("Messages do not pass through constraints and triggers of users."),
+			 errhint("Drop it, or check before publishing; a domain as the value type is honoured.")));
+}
+
+static void
+check_triggers(Relation rel)
+{
+	TriggerDesc *desc = rel->trigdesc;
+	Oid			guard = InvalidOid;
+
+	for (int i = 0; desc && i < desc->numtriggers; i++)
+	{
+		Trigger    *trigger = &desc->triggers[i];
+
+		if (!TRIGGER_FOR_INSERT(trigger->tgtype) ||
+			trigger->tgenabled == TRIGGER_DISABLED)
+			continue;
+		if (!OidIsValid(guard))
+			guard = weir_guard_function();
+		if (trigger->tgfoid == guard)
+			continue;
+		refuse(rel, OidIsValid(trigger->tgconstraint) ? "constraint" : "trigger",
+			   OidIsValid(trigger->tgconstraint) ?
+			   get_constraint_name(trigger->tgconstraint) : trigger->tgname);
+	}
+}
+
+static void
+check_constraints(Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	TupleConstr *constr = desc->constr;
+
+	if (desc->natts != WEIR_NCOLS)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("\"%s\" does not have the columns of a stream",
+						RelationGetRelationName(rel))));
+	for (int i = 0; constr && i < constr->num_check; i++)
+		if (strcmp(constr->check[i].ccname, WEIR_PARTITION_CHECK) != 0)
+			refuse(rel, "constraint", constr->check[i].ccname);
+	if (constr && (constr->has_generated_stored || constr->num_defval > 0))
+		refuse(rel, "column default",
+			   NameStr(TupleDescAttr(desc, constr->num_defval > 0 ?
+									 constr->defval[0].adnum - 1 : 0)->attname));
+	for (int i = WEIR_COL_KEY - 1; i < WEIR_NCOLS; i++)
+		if (TupleDescAttr(desc, i)->attnotnull)
+			refuse(rel, "NOT NULL of column",
+				   NameStr(TupleDescAttr(desc, i)->attname));
+}
+
+/* Statement triggers of the stream.  The caller holds a lock on it. */
+void
+weir_honour_stream(WeirStream *stream)
+{
+	Relation	rel;
+
+	if (likely(stream->may_append))
+		return;
+	rel = table_open(stream->oid, NoLock);
+	check_triggers(rel);
+	table_close(rel, NoLock);
+	stream->may_append = stream->valid;
+}
+
+/* Everything that hangs on the rows.  The caller holds a lock. */
+void
+weir_honour_segment(WeirHeap *heap, Relation segment)
+{
+	if (likely(heap->may_append))
+		return;
+	check_triggers(segment);
+	check_constraints(segment);
+	heap->may_append = heap->valid;
+}

@@ -1,0 +1,252 @@
+/*
+ * target.c
+ *		The segment that a publisher appends to.
+ *
+ * The open segment of a partition is the last one that has a block, else the
+ * first one.  A publisher remembers where it found it, together with the roll
+ * counter as it was *before* it looked.  Under the append lock (append.c) an
+ * equal counter says that nobody has begun another segment since, so the
+ * answer still holds; with another one it comes back here.
+ *
+ * Here we look at the rows of weir.segment with a new snapshot, never into a
+ * cache: a commit is visible before its invalidations are sent, and whoever
+ * began a segment had seen its row before he bumped the counter.
+ *
+ * A heap whose order is not verified is never appended to.  If it is small, a
+ * worker verifies it first, so that a restored stream goes on where it was;
+ * else the partition rolls to the next segment.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "append/honour.h"
+#include "append/tail.h"
+#include "append/target.h"
+#include "base/compat.h"
+#include "catalog/tables.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "stream/maker.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+/* Heaps up to this size are verified before a publish, larger ones left. */
+#define VERIFY_BLOCKS		((BlockNumber) (64 * 1024 * 1024 / BLCKSZ))
+
+/* How long an early roll that could not be is put off, in microseconds. */
+#define PUT_OFF				INT64CONST(1000000)
+
+typedef struct Candidate
+{
+	WeirSegmentRow row;
+	BlockNumber nblocks;
+	bool		verified;
+	bool		exists;
+} Candidate;
+
+/* Look at a segment, holding a lock only meanwhile. */
+static Candidate
+look_at(const WeirSegmentRow *row)
+{
+	Candidate	c = {*row, 0, false, false};
+	Relation	rel = try_table_open(row->segment, AccessShareLock);
+
+	if (rel != NULL)
+	{
+		c.exists = true;
+		c.nblocks = RelationGetNumberOfBlocks(rel);
+		c.verified = weir_heap_lookup(rel)->verified;
+		table_close(rel, AccessShareLock);
+	}
+	return c;
+}
+
+/* The open segment, by the rows.  False if a row had no table any more. */
+static bool
+find_open(Oid partition, Candidate *open)
+{
+	WeirSegmentRow row;
+	int64		below = PG_INT64_MAX;
+
+	open->exists = false;
+	while (weir_segment_at(partition, below, &row))
+	{
+		*open = look_at(&row);
+		if (!open->exists)
+			return false;
+		if (open->nblocks > 0 || row.lower == 0)
+			break;
+		below = row.lower - 1;
+	}
+	if (!open->exists)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("partition \"%s\" has no segment",
+						get_rel_name(partition))));
+	return true;
+}
+
+/*
+ * The greatest time in a segment that is being left unverified: its last item
+ * does not tell.
+ */
+static int64
+previous_ts(const Candidate *previous)
+{
+	Relation	rel;
+	int64		ts;
+
+	if (previous->verified)
+		return 0;
+	rel = table_open(previous->row.segment, AccessShareLock);
+	ts = weir_greatest_ts(rel);
+	table_close(rel, AccessShareLock);
+	return ts;
+}
+
+static void
+set_target(WeirTarget *target, uint64 rolls, const WeirSegmentRow *row,
+		   const Candidate *previous, Oid next)
+{
+	memset(target, 0, sizeof(WeirTarget));
+	target->rolls = rolls;
+	target->segment = row->segment;
+	target->lower = row->lower;
+	target->upper = row->upper;
+	target->next = next;
+	if (previous)
+	{
+		target->previous = previous->row.segment;
+		target->previous_ts = previous_ts(previous);
+	}
+	target->known = true;
+}
+
+/*
+ * Find the segment to append to.  left is the one that the caller found too
+ * full or old (InvalidOid: none): if that is still the open one, the target
+ * is the one after it, made if need be.
+ */
+static void
+find_target(WeirPartition *partition, Oid left, WeirLeave leave)
+{
+	WeirTarget *target = &partition->target;
+
+	for (;;)
+	{
+		uint64		rolls = pg_atomic_read_u64(&partition->slot->rolls);
+		Candidate	open;
+		WeirSegmentRow next;
+		bool		has_next;
+
+		CHECK_FOR_INTERRUPTS();
+		pg_memory_barrier();	/* the counter first, then the rows */
+		if (!find_open(partition->oid, &open))
+			continue;
+		has_next = weir_segment_next(partition->oid, open.row.lower, &next);
+
+		if (open.verified && open.row.segment != left)
+		{
+			set_target(target, rolls, &open.row, NULL,
+					   has_next ? next.segment : InvalidOid);
+			return;
+		}
+		if (!open.verified && open.nblocks <= VERIFY_BLOCKS &&
+			open.row.segment != left)
+		{
+			if (weir_get_verified(&open.row))
+				continue;
+			left = open.row.segment;	/* not in order, or not to be had */
+		}
+		if (has_next)
+		{
+			WeirSegmentRow after;
+			bool		has_after = weir_segment_next(partition->oid,
+													  next.lower, &after);
+
+			if (!look_at(&next).verified)
+				weir_get_verified(&next);
+			set_target(target, rolls, &next, &open,
+					   has_after ? after.segment : InvalidOid);
+			return;
+		}
+		if (weir_get_next_segment(partition->oid, &open.row,
+								  leave != WEIR_LEAVE_EARLY || !open.verified) == WEIR_NOT_MADE)
+		{
+			set_target(target, rolls, &open.row, NULL, InvalidOid);
+			target->stay_until = GetCurrentTimestamp() + PUT_OFF;
+			return;
+		}
+	}
+}
+
+static Relation
+open_part(Oid segment)
+{
+	return OidIsValid(segment) ?
+		try_table_open(segment, RowExclusiveLock) : NULL;
+}
+
+/*
+ * Open the target's heaps, finding the target first if it is not known.  On
+ * return the segment is one that may be appended to, as far as can be seen
+ * without the append lock.  Locks stay to the end of the transaction.
+ */
+void
+weir_target_open(WeirStream *stream, WeirPartition *partition,
+				 WeirOpenTarget *open)
+{
+	WeirTarget *target = &partition->target;
+
+	for (;;)
+	{
+		WeirHeap   *heap;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!target->known)
+			find_target(partition, InvalidOid, WEIR_LEAVE_NOT);
+		open->segment = open_part(target->segment);
+		open->previous = open_part(target->previous);
+		open->next = open_part(target->next);
+		if (open->segment != NULL &&
+			(heap = weir_heap_lookup(open->segment))->verified)
+		{
+			weir_honour_segment(heap, open->segment);
+			break;
+		}
+		/* Dropped or rewritten since we knew it. */
+		if (open->segment != NULL)
+		{
+			table_close(open->segment, RowExclusiveLock);
+			open->segment = NULL;
+		}
+		weir_target_close(open);
+		target->known = false;
+	}
+	if (stream->options.segment_age > 0 && target->first_ts == 0)
+		target->first_ts = weir_first_ts(open->segment);
+}
+
+void
+weir_target_close(WeirOpenTarget *open)
+{
+	if (open->segment)
+		table_close(open->segment, NoLock);
+	if (open->previous)
+		table_close(open->previous, NoLock);
+	if (open->next)
+		table_close(open->next, NoLock);
+}
+
+/* Look for a new target because the current one is stale, full or old. */
+void
+weir_target_leave(WeirStream *stream, WeirPartition *partition,
+				  WeirLeave leave)
+{
+	if (leave == WEIR_LEAVE_NOT)
+		partition->target.known = false;
+	else
+		find_target(partition, partition->target.segment, leave);
+}

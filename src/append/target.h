@@ -1,0 +1,33 @@
+/*
+ * target.h
+ *		The segment that a publisher appends to.
+ */
+#ifndef WEIR_APPEND_TARGET_H
+#define WEIR_APPEND_TARGET_H
+
+#include "catalog/cache.h"
+#include "utils/rel.h"
+
+/* The target's heaps, open and locked RowExclusive. */
+typedef struct WeirOpenTarget
+{
+	Relation	segment;
+	Relation	previous;		/* NULL unless the segment may be empty */
+	Relation	next;			/* NULL if there is none */
+} WeirOpenTarget;
+
+/* Why the current segment is left. */
+typedef enum WeirLeave
+{
+	WEIR_LEAVE_NOT,				/* find the open one, wherever it is */
+	WEIR_LEAVE_EARLY,			/* it is large or old enough */
+	WEIR_LEAVE_FULL				/* it cannot take another message */
+} WeirLeave;
+
+extern void weir_target_open(WeirStream *stream, WeirPartition *partition,
+							 WeirOpenTarget *open);
+extern void weir_target_close(WeirOpenTarget *open);
+extern void weir_target_leave(WeirStream *stream, WeirPartition *partition,
+							  WeirLeave leave);
+
+#endif							/* WEIR_APPEND_TARGET_H */
