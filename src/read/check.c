@@ -1,0 +1,225 @@
+/*
+ * check.c
+ *		stream_check: verifying what order and reading lean on.
+ *
+ * One row per problem.  A heap that is marked as verified must be in physical
+ * order, item for item; any other must at least have no offset twice among
+ * what is visible.  The tables must be those of the rows, and guarded.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "append/order.h"
+#include "base/compat.h"
+#include "base/error.h"
+#include "catalog/cache.h"
+#include "catalog/tables.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "read/args.h"
+#include "read/sorted.h"
+#include "read/stable.h"
+#include "read/walk.h"
+#include "stream/bounds.h"
+#include "stream/parts.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+PG_FUNCTION_INFO_V1(weir_stream_check);
+
+/* More than that many problems of one segment help nobody. */
+#define MAX_PROBLEMS	20
+
+typedef struct Check
+{
+	ReturnSetInfo *rsinfo;
+	int			partition;
+	Oid			segment;
+	int			problems;		/* of this segment */
+} Check;
+
+static bool
+put_problem(void *arg, const char *problem, const char *detail)
+{
+	Check	   *check = arg;
+	Datum		values[4];
+	bool		nulls[4] = {false};
+
+	values[0] = Int32GetDatum(check->partition);
+	nulls[0] = check->partition < 0;
+	values[1] = ObjectIdGetDatum(check->segment);
+	nulls[1] = !OidIsValid(check->segment);
+	values[2] = CStringGetTextDatum(problem);
+	values[3] = CStringGetTextDatum(detail);
+	tuplestore_putvalues(check->rsinfo->setResult, check->rsinfo->setDesc,
+						 values, nulls);
+	return ++check->problems < MAX_PROBLEMS;
+}
+
+static void
+check_guard(Check *check, Relation rel)
+{
+	if (!weir_guard_is_on(rel))
+		put_problem(check, "guard",
+					psprintf("trigger %s of \"%s\" is missing or switched off",
+							 WEIR_GUARD_TRIGGER, RelationGetRelationName(rel)));
+}
+
+/* ---- the rows against the tables ---- */
+
+static bool
+same_segments(List *rows, List *attached)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	if (list_length(rows) != list_length(attached))
+		return false;
+	forboth(lc, rows, lc2, attached)
+	{
+		WeirSegmentRow *a = lfirst(lc);
+		WeirSegmentRow *b = lfirst(lc2);
+
+		if (a->segment != b->segment || a->lower != b->lower ||
+			a->upper != b->upper)
+			return false;
+	}
+	return true;
+}
+
+static void
+check_partitions(Check *check, WeirStream *stream)
+{
+	Relation	rel = table_open(stream->oid, AccessShareLock);
+	List	   *attached = weir_attached_partitions(rel);
+	ListCell   *lc;
+
+	check->partition = -1;
+	check->segment = InvalidOid;
+	check_guard(check, rel);
+	if (list_length(attached) != stream->npartitions)
+		put_problem(check, "partitions",
+					psprintf("%d partitions are attached, %d are recorded",
+							 list_length(attached), stream->npartitions));
+	foreach(lc, attached)
+	{
+		WeirPartitionRow *row = lfirst(lc);
+
+		if (row->number < 0 || row->number >= stream->npartitions ||
+			stream->partitions[row->number].oid != row->partition)
+			put_problem(check, "partitions",
+						psprintf("\"%s\" is attached as partition %d and not recorded so",
+								 get_rel_name(row->partition), row->number));
+	}
+	table_close(rel, NoLock);
+}
+
+/* ---- what lies in the heaps ---- */
+
+/* No offset twice among the visible messages of a heap in any order. */
+static void
+check_unverified(Check *check, Relation rel, const WeirSegmentRow *row)
+{
+	WeirSorted *sorted = weir_sorted_get(rel);
+	WeirWalk	walk;
+	int64		last = -1;
+
+	if (sorted->in_order)
+		return;
+	for (int64 i = 1; i < sorted->nitems; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (sorted->items[i].offset == sorted->items[i - 1].offset &&
+			!put_problem(check, "order",
+						 psprintf("offset " INT64_FORMAT " is there twice",
+								  sorted->items[i].offset)))
+			return;
+	}
+	weir_walk_begin(&walk, row->partition, GetActiveSnapshot(), row->lower, false);
+	while (check->problems == 0 && weir_walk_next(&walk) &&
+		   walk.offset < row->upper)
+	{
+		if (walk.offset <= last)
+			put_problem(check, "order",
+						psprintf("offset " INT64_FORMAT " comes after " INT64_FORMAT,
+								 walk.offset, last));
+		last = walk.offset;
+	}
+	weir_walk_end(&walk);
+}
+
+static void
+check_segment(Check *check, const WeirSegmentRow *row)
+{
+	Relation	rel = try_table_open(row->segment, AccessShareLock);
+
+	check->segment = row->segment;
+	check->problems = 0;
+	if (rel == NULL)
+	{
+		put_problem(check, "segments", "a recorded segment has no table");
+		return;
+	}
+	check_guard(check, rel);
+	if (weir_heap_lookup(rel)->verified)
+		weir_order_check(rel, check->partition, row->lower, row->upper,
+						 put_problem, check);
+	else
+		check_unverified(check, rel, row);
+	table_close(rel, NoLock);
+}
+
+static void
+check_partition(Check *check, WeirStream *stream, int number)
+{
+	WeirPartition *partition = weir_partition_open(stream, number, AccessShareLock);
+	Relation	rel = table_open(partition->oid, AccessShareLock);
+	List	   *rows = weir_segment_list(partition->oid);
+	int64		end = weir_stable_end(partition, GetActiveSnapshot());
+	int64		next = weir_next_offset(partition);
+	int64		upper = -1;
+	ListCell   *lc;
+
+	check->partition = number;
+	check->segment = InvalidOid;
+	check->problems = 0;
+	check_guard(check, rel);
+	if (!same_segments(rows, weir_attached_segments(rel)))
+		put_problem(check, "segments",
+					"the attached segments are not those that are recorded");
+	if (end > next)
+		put_problem(check, "end",
+					psprintf("stable end " INT64_FORMAT " is beyond the next offset "
+							 INT64_FORMAT, end, next));
+	foreach(lc, rows)
+	{
+		WeirSegmentRow *row = lfirst(lc);
+
+		if (row->lower < upper)
+			put_problem(check, "segments",
+						psprintf("\"%s\" overlaps the segment before it",
+								 get_rel_name(row->segment)));
+		upper = row->upper;
+		check_segment(check, row);
+	}
+	table_close(rel, NoLock);
+}
+
+/* stream_check(stream) */
+Datum
+weir_stream_check(PG_FUNCTION_ARGS)
+{
+	Check		check = {0};
+	WeirStream *stream = weir_open_for_read(weir_stream_arg(fcinfo, 0));
+
+	InitMaterializedSRF(fcinfo, 0);
+	check.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	PushActiveSnapshot(GetLatestSnapshot());
+	check_partitions(&check, stream);
+	for (int i = 0; i < stream->npartitions; i++)
+		check_partition(&check, stream, i);
+	PopActiveSnapshot();
+	return (Datum) 0;
+}

@@ -1,0 +1,128 @@
+/*
+ * info.c
+ *		What the views show of partitions and segments, without a scan.
+ *
+ * To whom may not read the stream the functions show nothing rather than an
+ * error: a view's other conditions are no protection against being evaluated
+ * later.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "append/tail.h"
+#include "base/compat.h"
+#include "base/shmem.h"
+#include "catalog/cache.h"
+#include "catalog/tables.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "read/stable.h"
+#include "stream/parts.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(weir_partition_info);
+PG_FUNCTION_INFO_V1(weir_segment_info);
+PG_FUNCTION_INFO_V1(weir_longest_append_hold);
+
+static bool
+may_see(Oid stream)
+{
+	bool		is_missing = false;
+
+	return OidIsValid(stream) &&
+		pg_class_aclcheck_ext(stream, GetUserId(), ACL_SELECT,
+							  &is_missing) == ACLCHECK_OK && !is_missing;
+}
+
+static Datum
+make_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+static int64
+total_size(Oid relid)
+{
+	return DatumGetInt64(DirectFunctionCall1(pg_total_relation_size,
+											 ObjectIdGetDatum(relid)));
+}
+
+/* weir.partition_info(stream, partition) */
+Datum
+weir_partition_info(PG_FUNCTION_ARGS)
+{
+	Datum		values[4] = {0};
+	bool		nulls[4] = {true, true, true, true};
+
+	if (!PG_ARGISNULL(0) && !PG_ARGISNULL(1) && may_see(PG_GETARG_OID(0)))
+	{
+		WeirStream *stream = weir_stream_open(PG_GETARG_OID(0), AccessShareLock);
+		WeirPartition *partition = weir_partition_open(stream, PG_GETARG_INT32(1),
+													   AccessShareLock);
+		List	   *segments = weir_segment_list(partition->oid);
+		int64		bytes = 0;
+		ListCell   *lc;
+
+		foreach(lc, segments)
+		{
+			Relation	rel = try_table_open(((WeirSegmentRow *) lfirst(lc))->segment,
+											 AccessShareLock);
+
+			if (rel == NULL)
+				continue;
+			bytes += total_size(RelationGetRelid(rel));
+			table_close(rel, AccessShareLock);
+		}
+		values[0] = Int32GetDatum(list_length(segments));
+		values[1] = Int64GetDatum(weir_start_offset(partition));
+		values[2] = Int64GetDatum(weir_next_offset(partition));
+		values[3] = Int64GetDatum(bytes);
+		memset(nulls, false, sizeof(nulls));
+	}
+	return make_row(fcinfo, values, nulls);
+}
+
+/* weir.segment_info(segment) */
+Datum
+weir_segment_info(PG_FUNCTION_ARGS)
+{
+	Datum		values[4] = {0};
+	bool		nulls[4] = {true, true, true, true};
+	Oid			stream;
+	Relation	rel;
+
+	if (!PG_ARGISNULL(0) &&
+		weir_part_of(PG_GETARG_OID(0), &stream) == WEIR_PART_SEGMENT &&
+		may_see(stream) &&
+		(rel = try_table_open(PG_GETARG_OID(0), AccessShareLock)) != NULL)
+	{
+		int64		first_ts = weir_first_ts(rel);
+
+		values[0] = Int64GetDatum(RelationGetNumberOfBlocks(rel));
+		values[1] = Int64GetDatum(total_size(RelationGetRelid(rel)));
+		values[2] = BoolGetDatum(weir_heap_lookup(rel)->verified);
+		values[3] = TimestampTzGetDatum(first_ts);
+		memset(nulls, false, sizeof(nulls));
+		nulls[3] = first_ts == 0;
+		table_close(rel, AccessShareLock);
+	}
+	return make_row(fcinfo, values, nulls);
+}
+
+/* weir.longest_append_hold(reset) */
+Datum
+weir_longest_append_hold(PG_FUNCTION_ARGS)
+{
+	Interval   *result = palloc0(sizeof(Interval));
+
+	result->time = (int64) weir_longest_hold(!PG_ARGISNULL(0) && PG_GETARG_BOOL(0));
+	PG_RETURN_INTERVAL_P(result);
+}
