@@ -136,13 +136,16 @@ find_end(Hold *hold, BlockNumber nblocks, WeirTail *tail)
 	if (nblocks > 0)
 	{
 		weir_tail_read(hold->open.segment, nblocks, tail);
-		if (tail->found)
+		if (likely(tail->found))
 		{
 			if (tail->offset < target->lower || tail->offset >= target->upper)
 				return HOLD_DISORDER;
 			return HOLD_DONE;
 		}
 	}
+	/* It had a message when we looked for the target, and has none now. */
+	if (!target->looked_back)
+		return HOLD_STALE;
 	if (previous && target->previous_ts == 0 &&
 		(previous_blocks = RelationGetNumberOfBlocks(previous)) > 0)
 	{
@@ -257,7 +260,6 @@ append_locked(Hold *hold, int64 *now)
 			/* Our own bump, under the lock: the target stays good. */
 			target->rolls = pg_atomic_read_u64(&hold->partition->slot->rolls);
 			target->first_ts = Max(*now, tail.ts);
-			target->previous = InvalidOid;
 		}
 	}
 	if (BufferIsValid(tail.buffer))

@@ -89,38 +89,48 @@ find_open(Oid partition, Candidate *open)
 }
 
 /*
- * The greatest time in a segment that is being left unverified: its last item
- * does not tell.
+ * A segment without a message goes on from the time of the last one that has
+ * some.  In an unverified heap the last item does not tell the greatest time.
  */
-static int64
-previous_ts(const Candidate *previous)
+static void
+look_back(WeirTarget *target, Oid partition)
 {
-	Relation	rel;
-	int64		ts;
+	WeirSegmentRow row;
+	Relation	rel = try_table_open(target->segment, AccessShareLock);
+	int64		ts = rel ? weir_first_ts(rel) : 0;
+	int64		below = target->lower - 1;
 
-	if (previous->verified)
-		return 0;
-	rel = table_open(previous->row.segment, AccessShareLock);
-	ts = weir_greatest_ts(rel);
-	table_close(rel, AccessShareLock);
-	return ts;
+	if (rel)
+		table_close(rel, AccessShareLock);
+	target->looked_back = ts == 0;
+	while (ts == 0 && weir_segment_at(partition, below, &row))
+	{
+		rel = try_table_open(row.segment, AccessShareLock);
+		if (rel && (ts = weir_first_ts(rel)) != 0)
+		{
+			target->previous = row.segment;
+			if (!weir_heap_lookup(rel)->verified)
+				target->previous_ts = weir_greatest_ts(rel);
+		}
+		if (rel)
+			table_close(rel, AccessShareLock);
+		below = row.lower - 1;
+	}
 }
 
 static void
-set_target(WeirTarget *target, uint64 rolls, const WeirSegmentRow *row,
-		   const Candidate *previous, Oid next)
+set_target(WeirPartition *partition, uint64 rolls, const WeirSegmentRow *row,
+		   Oid next)
 {
+	WeirTarget *target = &partition->target;
+
 	memset(target, 0, sizeof(WeirTarget));
 	target->rolls = rolls;
 	target->segment = row->segment;
 	target->lower = row->lower;
 	target->upper = row->upper;
 	target->next = next;
-	if (previous)
-	{
-		target->previous = previous->row.segment;
-		target->previous_ts = previous_ts(previous);
-	}
+	look_back(target, partition->oid);
 	target->known = true;
 }
 
@@ -132,8 +142,6 @@ set_target(WeirTarget *target, uint64 rolls, const WeirSegmentRow *row,
 static void
 find_target(WeirPartition *partition, Oid left, WeirLeave leave)
 {
-	WeirTarget *target = &partition->target;
-
 	for (;;)
 	{
 		uint64		rolls = pg_atomic_read_u64(&partition->slot->rolls);
@@ -149,7 +157,7 @@ find_target(WeirPartition *partition, Oid left, WeirLeave leave)
 
 		if (open.verified && open.row.segment != left)
 		{
-			set_target(target, rolls, &open.row, NULL,
+			set_target(partition, rolls, &open.row,
 					   has_next ? next.segment : InvalidOid);
 			return;
 		}
@@ -168,15 +176,15 @@ find_target(WeirPartition *partition, Oid left, WeirLeave leave)
 
 			if (!look_at(&next).verified)
 				weir_get_verified(&next);
-			set_target(target, rolls, &next, &open,
+			set_target(partition, rolls, &next,
 					   has_after ? after.segment : InvalidOid);
 			return;
 		}
 		if (weir_get_next_segment(partition->oid, &open.row,
 								  leave != WEIR_LEAVE_EARLY || !open.verified) == WEIR_NOT_MADE)
 		{
-			set_target(target, rolls, &open.row, NULL, InvalidOid);
-			target->stay_until = GetCurrentTimestamp() + PUT_OFF;
+			set_target(partition, rolls, &open.row, InvalidOid);
+			partition->target.stay_until = GetCurrentTimestamp() + PUT_OFF;
 			return;
 		}
 	}

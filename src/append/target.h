@@ -12,7 +12,7 @@
 typedef struct WeirOpenTarget
 {
 	Relation	segment;
-	Relation	previous;		/* NULL unless the segment may be empty */
+	Relation	previous;		/* NULL unless the segment had no message */
 	Relation	next;			/* NULL if there is none */
 } WeirOpenTarget;
 

@@ -36,11 +36,12 @@ typedef struct WeirTarget
 	bool		known;
 	uint64		rolls;			/* the counter, read before the rows were */
 	Oid			segment;		/* to append to */
-	Oid			previous;		/* the one before it, if that is not empty */
+	Oid			previous;		/* the last one before it that has a message */
 	Oid			next;			/* the one after it */
 	int64		lower;
 	int64		upper;
 	int64		previous_ts;	/* greatest ts of an unverified previous one */
+	bool		looked_back;	/* previous was looked for, there may be none */
 	int64		first_ts;		/* of the segment, 0: not looked yet */
 	int64		stay_until;		/* no early roll before this time */
 } WeirTarget;

@@ -6,7 +6,8 @@
  * backend builds for itself, until its file is verified.  Here that is done
  * once: a worker verifies; what is not in order is clustered on its offset,
  * under AccessExclusive, and verified in this transaction, which holds that
- * lock to its end.
+ * lock to its end.  A segment whose guard is off is left alone: rows may come
+ * that nobody sees.
  */
 #include "postgres.h"
 
@@ -33,11 +34,12 @@
 PG_FUNCTION_INFO_V1(weir_stream_repair);
 
 static bool
-is_verified(const WeirSegmentRow *row)
+is_verified(const WeirSegmentRow *row, bool *guarded)
 {
 	Relation	rel = table_open(row->segment, AccessShareLock);
 	bool		verified = weir_heap_lookup(rel)->verified;
 
+	*guarded = weir_guard_is_on(rel);
 	table_close(rel, AccessShareLock);
 	return verified;
 }
@@ -63,8 +65,8 @@ sort_segment(const WeirSegmentRow *row, int partition)
 				 quote_qualified_identifier(get_namespace_name(namespace), index));
 
 	rel = table_open(row->segment, NoLock);
-	sorted = weir_guard_is_on(rel) &&
-		weir_order_check(rel, partition, row->lower, row->upper, NULL, NULL);
+	sorted = weir_order_check(rel, partition, row->lower, row->upper,
+							  NULL, NULL);
 	if (sorted)
 	{
 		weir_verified_delete(row->segment);
@@ -85,13 +87,15 @@ repair_partition(ReturnSetInfo *rsinfo, WeirPartition *partition)
 	{
 		WeirSegmentRow *row = lfirst(lc);
 		const char *action;
+		bool		guarded;
 		Datum		values[3];
 		bool		nulls[3] = {false};
 
 		CHECK_FOR_INTERRUPTS();
-		if (is_verified(row))
+		if (is_verified(row, &guarded))
 			continue;
-		action = weir_get_verified(row) ? "verified" :
+		action = !guarded ? "unguarded" :
+			weir_get_verified(row) ? "verified" :
 			sort_segment(row, partition->number);
 		values[0] = Int32GetDatum(partition->number);
 		values[1] = ObjectIdGetDatum(row->segment);

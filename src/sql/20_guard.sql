@@ -5,6 +5,23 @@ CREATE FUNCTION weir.guard() RETURNS trigger
 COMMENT ON FUNCTION weir.guard() IS
 'statement trigger on every table of a stream: refuses direct writes (WR008), lets a dump be loaded into an empty segment';
 
+CREATE FUNCTION weir.load() RETURNS trigger
+	LANGUAGE c AS 'MODULE_PATHNAME', 'weir_load';
+COMMENT ON FUNCTION weir.load() IS
+'row trigger on the catalog: a dump loaded into streams that exist keeps their rows';
+
+CREATE TRIGGER weir_load BEFORE INSERT ON weir.stream
+	FOR EACH ROW EXECUTE FUNCTION weir.load();
+CREATE TRIGGER weir_load BEFORE INSERT ON weir.partition
+	FOR EACH ROW EXECUTE FUNCTION weir.load();
+CREATE TRIGGER weir_load BEFORE INSERT ON weir.segment
+	FOR EACH ROW EXECUTE FUNCTION weir.load();
+
+CREATE FUNCTION weir.on_ddl_start() RETURNS event_trigger
+	LANGUAGE c AS 'MODULE_PATHNAME', 'weir_on_ddl_start';
+COMMENT ON FUNCTION weir.on_ddl_start() IS
+'event trigger: refuses to detach parts of streams (WR014)';
+
 CREATE FUNCTION weir.on_ddl_end() RETURNS event_trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'weir_on_ddl_end';
 COMMENT ON FUNCTION weir.on_ddl_end() IS
@@ -15,6 +32,9 @@ CREATE FUNCTION weir.on_drop() RETURNS event_trigger
 COMMENT ON FUNCTION weir.on_drop() IS
 'event trigger: removes the catalog rows of dropped streams, refuses to drop a part alone (WR014)';
 
+CREATE EVENT TRIGGER weir_on_ddl_start ON ddl_command_start
+	WHEN TAG IN ('ALTER TABLE')
+	EXECUTE FUNCTION weir.on_ddl_start();
 CREATE EVENT TRIGGER weir_on_ddl_end ON ddl_command_end
 	WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE')
 	EXECUTE FUNCTION weir.on_ddl_end();

@@ -22,6 +22,7 @@
 #include "base/error.h"
 #include "base/sql.h"
 #include "catalog/cache.h"
+#include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
@@ -38,6 +39,8 @@
 #include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(weir_guard);
+PG_FUNCTION_INFO_V1(weir_load);
+PG_FUNCTION_INFO_V1(weir_on_ddl_start);
 PG_FUNCTION_INFO_V1(weir_on_ddl_end);
 PG_FUNCTION_INFO_V1(weir_on_drop);
 
@@ -115,6 +118,46 @@ weir_guard(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
+/*
+ * The trigger on the catalog tables themselves.  weir's own code inserts
+ * below triggers, so a row that comes here comes from a dump.  If the stream
+ * exists already (--data-only), its row is the truth, but for where a
+ * partition starts: that belongs to the data.
+ */
+Datum
+weir_load(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleDesc	desc;
+	HeapTuple	tuple;
+	WeirPartitionRow row;
+	Oid			stream;
+	Oid			relid;
+	bool		isnull;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("weir.load() must be called as a trigger")));
+	desc = RelationGetDescr(trigger->tg_relation);
+	tuple = trigger->tg_trigtuple;
+	relid = DatumGetObjectId(heap_getattr(tuple, 1, desc, &isnull));
+	if (isnull || weir_part_of(relid, &stream) == WEIR_PART_NONE)
+		return PointerGetDatum(tuple);
+
+	if (strcmp(RelationGetRelationName(trigger->tg_relation), "partition") == 0 &&
+		weir_partition_get(relid, &row))
+	{
+		int64		start = DatumGetInt64(heap_getattr(tuple, 4, desc, &isnull));
+
+		if (!isnull && start > row.start_offset)
+			weir_partition_set_start(relid, start);
+	}
+	return PointerGetDatum(NULL);
+}
+
 /* ---- DDL ---- */
 
 static void
@@ -181,11 +224,6 @@ check_alter(AlterTableStmt *stmt, Oid relid, WeirPart part, Oid stream)
 				if (part != WEIR_PART_SEGMENT)
 					refuse_part(relid, stream, "attach a table to");
 				break;
-			case AT_DetachPartition:
-			case AT_DetachPartitionFinalize:
-				if (part != WEIR_PART_SEGMENT)
-					refuse_part(relid, stream, "detach a part from");
-				break;
 			default:
 				break;
 		}
@@ -193,16 +231,38 @@ check_alter(AlterTableStmt *stmt, Oid relid, WeirPart part, Oid stream)
 }
 
 /*
- * A segment whose guard is switched off may get rows that nobody sees, so
- * its order is no longer known.
+ * A segment whose guard is switched off may get rows that nobody sees, so its
+ * order is no longer known.  A guard that was switched off and on again, as
+ * pg_restore --disable-triggers does, is back in its proper mode.
  */
 static void
-check_guard(Relation rel)
+check_guard(Oid relid, WeirPart part)
 {
-	if (weir_guard_is_on(rel))
-		return;
-	weir_verified_delete(RelationGetRelid(rel));
-	CacheInvalidateRelcache(rel);
+	Relation	rel = relation_open(relid, AccessShareLock);
+	TriggerDesc *triggers = rel->trigdesc;
+	char	   *name = weir_qualified_name(relid);
+	bool		always = false;
+	bool		replica = false;
+
+	if (part == WEIR_PART_SEGMENT && !weir_guard_is_on(rel))
+	{
+		weir_verified_delete(RelationGetRelid(rel));
+		CacheInvalidateRelcache(rel);
+	}
+	for (int i = 0; triggers && i < triggers->numtriggers; i++)
+	{
+		if (triggers->triggers[i].tgenabled != TRIGGER_FIRES_ON_ORIGIN)
+			continue;
+		always |= strcmp(triggers->triggers[i].tgname, WEIR_GUARD_TRIGGER) == 0;
+		replica |= strcmp(triggers->triggers[i].tgname, WEIR_GUARD_APPLY) == 0;
+	}
+	relation_close(rel, NoLock);
+	if (always)
+		weir_run_ddl("ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER "
+					 WEIR_GUARD_TRIGGER, name);
+	if (replica)
+		weir_run_ddl("ALTER TABLE ONLY %s ENABLE REPLICA TRIGGER "
+					 WEIR_GUARD_APPLY, name);
 }
 
 /* ALTER TABLE stream OWNER TO does not reach the parts: hand it on. */
@@ -249,13 +309,12 @@ check_altered(Node *parsetree, Oid relid)
 		check_alter((AlterTableStmt *) parsetree, relid, part, stream);
 	rel = relation_open(relid, AccessShareLock);
 	check_columns(rel, stream);
-	if (part == WEIR_PART_SEGMENT)
-		check_guard(rel);
 	if (part == WEIR_PART_STREAM)
 		owner_differs = parsetree && IsA(parsetree, AlterTableStmt) &&
 			linitial_node(AlterTableCmd,
 						  ((AlterTableStmt *) parsetree)->cmds)->subtype == AT_ChangeOwner;
 	relation_close(rel, NoLock);
+	check_guard(relid, part);
 	if (owner_differs)
 		follow_owner(relid);
 }
@@ -324,6 +383,42 @@ weir_on_ddl_end(PG_FUNCTION_ARGS)
 	{
 		check_altered(event->parsetree, lfirst_oid(lc));
 		check_created(lfirst_oid(lc));
+	}
+	PG_RETURN_NULL();
+}
+
+/*
+ * DETACH PARTITION CONCURRENTLY commits on its way, so at its end it is too
+ * late to refuse it.
+ */
+Datum
+weir_on_ddl_start(PG_FUNCTION_ARGS)
+{
+	EventTriggerData *event = (EventTriggerData *) fcinfo->context;
+	AlterTableStmt *stmt;
+	ListCell   *lc;
+	Oid			relid;
+	Oid			stream;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("weir.on_ddl_start() must be called as an event trigger")));
+	if (weir_in_own_ddl() || !IsA(event->parsetree, AlterTableStmt) ||
+		!weir_is_installed())
+		PG_RETURN_NULL();
+	stmt = (AlterTableStmt *) event->parsetree;
+	foreach(lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		if (cmd->subtype != AT_DetachPartition &&
+			cmd->subtype != AT_DetachPartitionFinalize)
+			continue;
+		relid = RangeVarGetRelid(stmt->relation, NoLock, true);
+		if (OidIsValid(relid) &&
+			weir_part_of(relid, &stream) != WEIR_PART_NONE)
+			refuse_part(relid, stream, "detach a part from");
 	}
 	PG_RETURN_NULL();
 }

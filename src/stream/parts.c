@@ -221,7 +221,6 @@ Oid
 weir_make_segment(Oid partition, int64 lower, int64 upper)
 {
 	Identity	saved = become_owner_of(partition);
-	List	   *segments = weir_segment_list(partition);
 	WeirSegmentRow row;
 	Relation	rel;
 
@@ -229,7 +228,7 @@ weir_make_segment(Oid partition, int64 lower, int64 upper)
 	row.lower = lower;
 	row.upper = upper;
 	row.segment = create_part(partition,
-							  psprintf("s%d", list_length(segments)),
+							  psprintf("s" INT64_FORMAT, lower / (upper - lower)),
 							  " INCLUDING CONSTRAINTS INCLUDING STORAGE INCLUDING COMPRESSION",
 							  "");
 	weir_put_guard(row.segment, WEIR_PART_SEGMENT, NULL, false);
@@ -244,7 +243,6 @@ weir_make_segment(Oid partition, int64 lower, int64 upper)
 	weir_verified_insert(row.segment, weir_file_number(rel));
 	table_close(rel, NoLock);
 	CacheInvalidateRelcacheByRelid(partition);
-	list_free_deep(segments);
 	return row.segment;
 }
 
