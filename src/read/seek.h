@@ -5,6 +5,7 @@
 #ifndef WEIR_READ_SEEK_H
 #define WEIR_READ_SEEK_H
 
+#include "storage/block.h"
 #include "utils/relcache.h"
 
 /* What is looked for. */
