@@ -230,7 +230,7 @@ weir_make_segment(Oid partition, int64 lower, int64 upper)
 	row.segment = create_part(partition,
 							  psprintf("s" INT64_FORMAT, lower / (upper - lower)),
 							  " INCLUDING CONSTRAINTS INCLUDING STORAGE INCLUDING COMPRESSION",
-							  "");
+							  " USING heap");
 	weir_put_guard(row.segment, WEIR_PART_SEGMENT, NULL, false);
 	weir_run_ddl("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (" INT64_FORMAT
 				 ") TO (" INT64_FORMAT ")",

@@ -72,8 +72,11 @@ weir_segment_worker_main(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(task.database, InvalidOid, 0);
 	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
+	/* What a database may have as its default and we cannot use. */
 	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET,
 					PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_isolation", "read committed",
+					PGC_USERSET, PGC_S_OVERRIDE);
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
