@@ -76,7 +76,6 @@ initialize_table(WeirShared *table)
 		LWLockInitialize(&slot->lock, table->tranche);
 		pg_atomic_init_u64(&slot->rolls, 1);
 		SpinLockInit(&slot->mutex);
-		slot->hint.block = InvalidBlockNumber;
 		pg_atomic_init_u64(&slot->longest_hold_us, 0);
 	}
 }

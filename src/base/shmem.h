@@ -34,17 +34,20 @@
 
 /*
  * Where the stable end of a partition was when somebody looked: the greatest
- * visible message below the first undecided one.  A visible message stays
- * where it is as long as the file does, so the hint needs no page LSN.
+ * visible message below the first undecided one, and for which snapshot.  A
+ * visible message stays in its file, so the hint needs no page LSN.
  */
+#define WEIR_HINT_XIDS			40
+
 typedef struct WeirStableHint
 {
-	Oid			database;
+	int64		offset;			/* of the message */
+	Oid			database;		/* InvalidOid: there is no hint */
 	Oid			segment;
 	Oid			file_number;
-	BlockNumber block;			/* holds the message, InvalidBlockNumber: none */
-	int64		offset;			/* of the message */
-	uint64		completion_count;	/* of the snapshot that saw it */
+	TransactionId xmax;			/* of the snapshot */
+	uint32		nxids;
+	TransactionId xids[WEIR_HINT_XIDS]; /* in progress as of it, below xmax */
 } WeirStableHint;
 
 typedef struct WeirAppendSlot

@@ -9,11 +9,10 @@
  * To find it without walking the whole partition we need a place before
  * which everything is decided.  Two things tell one:
  *
- * A hint in shared memory: the place of the greatest visible message that
- * somebody found below the first undecided one.  What was decided for his
- * snapshot is decided for every later one, and a visible message stays where
- * it is as long as the file does.  Snapshots are ordered by their count of
- * completed transactions.
+ * A hint in shared memory: the greatest visible message that somebody found
+ * below the first undecided one, with the transactions that were in progress
+ * for him.  It applies to every snapshot to which no other transaction that
+ * had begun then is in progress.  A visible message stays in its file.
  *
  * Else the LSNs of pages.  Publishers and readers record now and then a pair
  * (LSN, next xid), in that order: whatever was inserted up to that LSN had
@@ -29,6 +28,8 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
 #include "append/tail.h"
 #include "base/compat.h"
 #include "base/shmem.h"
@@ -43,6 +44,44 @@
 
 /* ---- the hint ---- */
 
+/*
+ * The transactions in progress as of a snapshot, without subtransactions (on
+ * a standby with those that are known).  The reader's own is not among them.
+ */
+static const TransactionId *
+xids_of(Snapshot snapshot, uint32 *n)
+{
+	*n = snapshot->takenDuringRecovery ? (uint32) snapshot->subxcnt :
+		snapshot->xcnt;
+	return snapshot->takenDuringRecovery ? snapshot->subxip : snapshot->xip;
+}
+
+/*
+ * Is everything that was decided for the hint's snapshot decided for this
+ * one?  It is if each transaction that this one sees in progress was so for
+ * the other one as well, or had not begun.  (A subtransaction is in progress
+ * as long as its parent is, or it has aborted.)
+ */
+static bool
+applies_to(const WeirStableHint *hint, Snapshot snapshot)
+{
+	uint32		n;
+	const TransactionId *xids = xids_of(snapshot, &n);
+
+	if (TransactionIdPrecedes(snapshot->xmax, hint->xmax))
+		return false;
+	for (uint32 i = 0; i < n; i++)
+	{
+		bool		found = TransactionIdFollowsOrEquals(xids[i], hint->xmax);
+
+		for (uint32 j = 0; j < hint->nxids && !found; j++)
+			found = hint->xids[j] == xids[i];
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
 /* The offset from which to walk, by the hint; -1 if it does not apply. */
 static int64
 from_hint(WeirPartition *partition, Snapshot snapshot)
@@ -56,8 +95,7 @@ from_hint(WeirPartition *partition, Snapshot snapshot)
 	SpinLockAcquire(&slot->mutex);
 	hint = slot->hint;
 	SpinLockRelease(&slot->mutex);
-	if (hint.block == InvalidBlockNumber || hint.database != MyDatabaseId ||
-		snapshot->snapXactCompletionCount < hint.completion_count ||
+	if (hint.database != MyDatabaseId || !applies_to(&hint, snapshot) ||
 		!weir_segment_get(hint.segment, &row) ||
 		row.partition != partition->oid)
 		return -1;
@@ -69,18 +107,34 @@ from_hint(WeirPartition *partition, Snapshot snapshot)
 	return same ? hint.offset + 1 : -1;
 }
 
+/* Remember the message on which a walk stands. */
 static void
-set_hint(WeirPartition *partition, WeirWalk *walk, const WeirStableHint *found)
+note_message(WeirStableHint *found, WeirWalk *walk)
+{
+	found->database = MyDatabaseId;
+	found->segment = RelationGetRelid(walk->rel);
+	found->file_number = weir_file_number(walk->rel);
+	found->offset = walk->offset;
+}
+
+/* Our own messages are not stable yet: the caller leaves those out. */
+static void
+set_hint(WeirPartition *partition, Snapshot snapshot, WeirStableHint *found)
 {
 	WeirAppendSlot *slot = partition->slot;
-	WeirStableHint hint = *found;
+	TransactionId own = GetTopTransactionIdIfAny();
+	uint32		n;
+	const TransactionId *xids = xids_of(snapshot, &n);
 
-	/* A copied snapshot has no count, our own messages are not stable yet. */
-	if (walk->own_seen || walk->snapshot->snapXactCompletionCount == 0)
+	if (n + 1 > WEIR_HINT_XIDS)
 		return;
-	hint.completion_count = walk->snapshot->snapXactCompletionCount;
+	found->xmax = snapshot->xmax;
+	found->nxids = n;
+	memcpy(found->xids, xids, n * sizeof(TransactionId));
+	if (TransactionIdIsValid(own))
+		found->xids[found->nxids++] = own;
 	SpinLockAcquire(&slot->mutex);
-	slot->hint = hint;
+	slot->hint = *found;
 	SpinLockRelease(&slot->mutex);
 }
 
@@ -168,20 +222,28 @@ from_lsn(WeirPartition *partition, Snapshot snapshot)
 	return from;
 }
 
-/* The greatest visible offset below one; everything there is decided. */
+/*
+ * One more than the greatest visible offset below one, everything there being
+ * decided; 0 if there is none.
+ */
 static int64
-last_visible_before(WeirPartition *partition, Snapshot snapshot, int64 offset)
+end_before(WeirPartition *partition, Snapshot snapshot, int64 offset,
+		   WeirStableHint *found)
 {
 	WeirWalk	back;
-	int64		last = -1;
+	int64		end = 0;
 
 	if (offset <= 0)
-		return -1;
+		return 0;
 	weir_walk_begin(&back, partition->oid, snapshot, offset - 1, true);
 	if (weir_walk_next(&back))
-		last = back.offset;
+	{
+		end = back.offset + 1;
+		if (!back.own_seen)
+			note_message(found, &back);
+	}
 	weir_walk_end(&back);
-	return last;
+	return end;
 }
 
 /* ---- the ends ---- */
@@ -204,24 +266,20 @@ weir_stable_end(WeirPartition *partition, Snapshot snapshot)
 		end = from;
 	else
 	{
-		from = from_lsn(partition, snapshot);
-		end = last_visible_before(partition, snapshot, from) + 1;
-		from = Max(from, 0);
+		from = Max(from_lsn(partition, snapshot), 0);
+		end = end_before(partition, snapshot, from, &found);
 	}
 
 	weir_walk_begin(&walk, partition->oid, snapshot, from, false);
 	while (weir_walk_next(&walk))
 	{
 		end = walk.offset + 1;
-		found.segment = RelationGetRelid(walk.rel);
-		found.file_number = weir_file_number(walk.rel);
-		found.block = walk.block;
-		found.offset = walk.offset;
-		found.database = MyDatabaseId;
+		if (!walk.own_seen)
+			note_message(&found, &walk);
 	}
 	weir_walk_end(&walk);
-	if (OidIsValid(found.segment))
-		set_hint(partition, &walk, &found);
+	if (OidIsValid(found.database))
+		set_hint(partition, snapshot, &found);
 	start = weir_start_offset(partition);
 	return Max(end, start);
 }
