@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "base/compat.h"
+#include "base/debug.h"
 #include "base/guc.h"
 #include "base/inval.h"
 #include "base/shmem.h"
@@ -19,6 +20,7 @@ void		_PG_init(void);
 void
 _PG_init(void)
 {
+	WEIR_DEBUG_INIT();
 	weir_guc_init();
 	weir_inval_init();
 	weir_tables_init();

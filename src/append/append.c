@@ -46,6 +46,7 @@
 #include "append/tail.h"
 #include "append/target.h"
 #include "base/compat.h"
+#include "base/debug.h"
 #include "base/error.h"
 #include "base/guc.h"
 #include "miscadmin.h"
@@ -412,7 +413,9 @@ append_some(Hold *hold)
 	weir_target_open(hold->stream, hold->partition, &hold->open);
 	hold->ntuples = size_of_hold(hold->tuples, all, &large);
 	hold->toast = large ? open_toast(hold->open.segment) : NULL;
+	WEIR_DEBUG_POINT("append_before_lock");
 	result = append_once(hold);
+	WEIR_DEBUG_POINT("append_after_lock");
 	if (result == HOLD_DONE)
 	{
 		check_serializable(hold->partition);

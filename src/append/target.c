@@ -23,6 +23,7 @@
 #include "append/tail.h"
 #include "append/target.h"
 #include "base/compat.h"
+#include "base/debug.h"
 #include "catalog/tables.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
@@ -151,6 +152,7 @@ find_target(WeirPartition *partition, Oid left, WeirLeave leave)
 
 		CHECK_FOR_INTERRUPTS();
 		pg_memory_barrier();	/* the counter first, then the rows */
+		WEIR_DEBUG_POINT("target_looking");
 		if (!find_open(partition->oid, &open))
 			continue;
 		has_next = weir_segment_next(partition->oid, open.row.lower, &next);

@@ -15,6 +15,7 @@
 
 #include "access/htup_details.h"
 #include "base/compat.h"
+#include "base/debug.h"
 #include "base/error.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
@@ -252,6 +253,7 @@ weir_stream_read(PG_FUNCTION_ARGS)
 	if (request.from < 0 || request.max_messages == 0)
 		return (Datum) 0;
 
+	WEIR_DEBUG_POINT("read_before_walk");
 	weir_walk_begin(&walk, request.partition->oid, request.snapshot,
 					request.from, request.backward);
 	if (deliver(rsinfo, &request, &walk) == 0 && walk.finished &&

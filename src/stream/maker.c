@@ -27,6 +27,7 @@
 
 #include "access/table.h"
 #include "base/compat.h"
+#include "base/debug.h"
 #include "base/worker.h"
 #include "catalog/options.h"
 #include "catalog/pg_class.h"
@@ -137,8 +138,10 @@ weir_get_next_segment(Oid partition, const WeirSegmentRow *last, bool must)
 
 	maker_tag(&tag, partition);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	WEIR_DEBUG_POINT("maker_locked");
 	if (!there_is_one(partition, last) && !make_by_worker(partition, last))
 		made = make_inline(partition, last, must);
+	WEIR_DEBUG_POINT("maker_done");
 	LockRelease(&tag, ExclusiveLock, false);
 	return made;
 }

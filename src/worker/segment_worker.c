@@ -18,6 +18,7 @@
 #include "access/xact.h"
 #include "append/order.h"
 #include "base/compat.h"
+#include "base/debug.h"
 #include "base/worker.h"
 #include "catalog/cache.h"
 #include "catalog/tables.h"
@@ -95,6 +96,7 @@ weir_segment_worker_main(Datum arg)
 				break;
 		}
 	}
+	WEIR_DEBUG_POINT("worker_before_commit");
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	pgstat_report_activity(STATE_IDLE, NULL);
