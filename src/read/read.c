@@ -4,7 +4,9 @@
  *
  * Three forms share one function.  Given a name or a regclass it returns the
  * value as text; given NULL::stream it returns the stream's own rows, which
- * go from the heap to the result by one copy.
+ * go from the heap to the result by one copy.  In FROM the result is stored,
+ * as the executor wants it; in a select list it comes row by row, so that an
+ * endless read costs no memory and LIMIT ends it.
  *
  * An offset below the partition's start is refused (the messages may have
  * been dropped), one beyond all that can exist is refused (a position that
@@ -193,23 +195,71 @@ read_request(FunctionCallInfo fcinfo, Request *request)
 	find_start(fcinfo, request);
 }
 
-/* A row with the value as text. */
-static void
-put_as_text(ReturnSetInfo *rsinfo, Request *request, HeapTuple tuple,
-			MemoryContext per_row)
-{
-	Datum		values[WEIR_NCOLS];
-	bool		nulls[WEIR_NCOLS];
-	MemoryContext old = MemoryContextSwitchTo(per_row);
+/* ---- one message as the caller wants it ---- */
 
+/* The columns of a message with the value as text. */
+static void
+columns_as_text(Request *request, HeapTuple tuple, Datum *values, bool *nulls)
+{
 	heap_deform_tuple(tuple, request->stream->tupdesc, values, nulls);
 	if (!nulls[WEIR_COL_VALUE - 1] && request->stream->value_type != TEXTOID)
 		values[WEIR_COL_VALUE - 1] =
 			CStringGetTextDatum(OutputFunctionCall(&request->stream->value_output,
 												   values[WEIR_COL_VALUE - 1]));
+}
+
+static Datum
+as_datum(Request *request, HeapTuple tuple, TupleDesc desc)
+{
+	Datum		values[WEIR_NCOLS];
+	bool		nulls[WEIR_NCOLS];
+
+	if (request->rows)
+		return heap_copy_tuple_as_datum(tuple, desc);
+	columns_as_text(request, tuple, values, nulls);
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+}
+
+static void
+put(ReturnSetInfo *rsinfo, Request *request, HeapTuple tuple,
+	MemoryContext per_row)
+{
+	Datum		values[WEIR_NCOLS];
+	bool		nulls[WEIR_NCOLS];
+	MemoryContext old;
+
+	if (request->rows)
+	{
+		tuplestore_puttuple(rsinfo->setResult, tuple);
+		return;
+	}
+	old = MemoryContextSwitchTo(per_row);
+	columns_as_text(request, tuple, values, nulls);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(per_row);
+}
+
+/* ---- the walk of a request ---- */
+
+typedef struct Reading
+{
+	Request		request;
+	int64		count;			/* messages given so far */
+	TupleDesc	desc;			/* row by row only */
+	WeirWalk	walk;
+} Reading;
+
+static void
+begin_reading(Reading *reading)
+{
+	WEIR_DEBUG_POINT("read_before_walk");
+	reading->count = 0;
+	weir_walk_begin(&reading->walk, reading->request.partition->oid,
+					reading->request.snapshot, Max(reading->request.from, 0),
+					reading->request.backward);
+	if (reading->request.from < 0)
+		weir_walk_end(&reading->walk);
 }
 
 static bool
@@ -218,25 +268,102 @@ beyond_stop(Request *request, int64 offset)
 	return request->backward ? offset < request->stop : offset > request->stop;
 }
 
-static int64
-deliver(ReturnSetInfo *rsinfo, Request *request, WeirWalk *walk)
+/* Step to the next wanted message.  At the end, was the start a sane one? */
+static bool
+next_message(Reading *reading)
 {
-	MemoryContext per_row = AllocSetContextCreate(CurrentMemoryContext,
-												  "weir row",
-												  ALLOCSET_DEFAULT_SIZES);
-	int64		count = 0;
+	Request    *request = &reading->request;
+	WeirWalk   *walk = &reading->walk;
 
-	while (count < request->max_messages && weir_walk_next(walk) &&
-		   !beyond_stop(request, walk->offset))
+	if (reading->count >= request->max_messages)
+		return false;
+	if (weir_walk_next(walk))
 	{
-		if (request->rows)
-			tuplestore_puttuple(rsinfo->setResult, &walk->tuple);
-		else
-			put_as_text(rsinfo, request, &walk->tuple, per_row);
-		count++;
+		reading->count++;
+		return !beyond_stop(request, walk->offset);
 	}
+	if (reading->count == 0 && !walk->undecided && walk->nothing_there &&
+		!request->backward)
+	{
+		int64		next = weir_next_offset(request->partition);
+
+		if (request->from > next)
+			refuse_after_end(request, request->from, next);
+	}
+	return false;
+}
+
+/* ---- all at once, as in FROM ---- */
+
+static void
+read_all(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext per_row;
+	Reading		reading;
+
+	read_request(fcinfo, &reading.request);
+	InitMaterializedSRF(fcinfo, 0);
+	per_row = AllocSetContextCreate(CurrentMemoryContext, "weir row",
+									ALLOCSET_DEFAULT_SIZES);
+	begin_reading(&reading);
+	while (next_message(&reading))
+		put(rsinfo, &reading.request, &reading.walk.tuple, per_row);
+	weir_walk_end(&reading.walk);
 	MemoryContextDelete(per_row);
-	return count;
+}
+
+/* ---- row by row, as in a select list: nothing is stored ---- */
+
+static void
+stop_reading(Datum arg)
+{
+	Reading    *reading = (Reading *) DatumGetPointer(arg);
+
+	weir_walk_end(&reading->walk);
+	UnregisterSnapshot(reading->request.snapshot);
+}
+
+static Reading *
+first_call(FunctionCallInfo fcinfo, FuncCallContext *funcctx)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext old = MemoryContextSwitchTo(funcctx->multi_call_memory_ctx);
+	Reading    *reading = palloc(sizeof(Reading));
+
+	read_request(fcinfo, &reading->request);
+	if (get_call_result_type(fcinfo, NULL, &reading->desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	reading->desc = BlessTupleDesc(reading->desc);
+	reading->request.snapshot = RegisterSnapshot(reading->request.snapshot);
+	begin_reading(reading);
+	RegisterExprContextCallback(rsinfo->econtext, stop_reading,
+								PointerGetDatum(reading));
+	MemoryContextSwitchTo(old);
+	return reading;
+}
+
+static Datum
+read_one(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	FuncCallContext *funcctx;
+	Reading    *reading;
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		funcctx = SRF_FIRSTCALL_INIT();
+		funcctx->user_fctx = first_call(fcinfo, funcctx);
+	}
+	funcctx = SRF_PERCALL_SETUP();
+	reading = funcctx->user_fctx;
+	if (next_message(reading))
+		SRF_RETURN_NEXT(funcctx, as_datum(&reading->request,
+										  &reading->walk.tuple, reading->desc));
+	UnregisterExprContextCallback(rsinfo->econtext, stop_reading,
+								  PointerGetDatum(reading));
+	stop_reading(PointerGetDatum(reading));
+	SRF_RETURN_DONE(funcctx);
 }
 
 /* stream_read(stream, partition, offset, max, start, stop, reverse) */
@@ -244,22 +371,14 @@ Datum
 weir_stream_read(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Request		request;
-	WeirWalk	walk;
-	int64		next;
 
-	read_request(fcinfo, &request);
-	InitMaterializedSRF(fcinfo, 0);
-	if (request.from < 0 || request.max_messages == 0)
-		return (Datum) 0;
-
-	WEIR_DEBUG_POINT("read_before_walk");
-	weir_walk_begin(&walk, request.partition->oid, request.snapshot,
-					request.from, request.backward);
-	if (deliver(rsinfo, &request, &walk) == 0 && walk.finished &&
-		!walk.undecided && walk.nothing_there && !request.backward &&
-		request.from > (next = weir_next_offset(request.partition)))
-		refuse_after_end(&request, request.from, next);
-	weir_walk_end(&walk);
+	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("set-valued function called in context that cannot accept a set")));
+	if ((rsinfo->allowedModes & SFRM_Materialize_Preferred) == 0 &&
+		(rsinfo->allowedModes & SFRM_ValuePerCall) != 0)
+		return read_one(fcinfo);
+	read_all(fcinfo);
 	return (Datum) 0;
 }
