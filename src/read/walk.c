@@ -291,7 +291,12 @@ enter_segment(WeirWalk *walk)
 	walk->sorted = NULL;
 	/* As for a sequential scan: a long one does not sweep the cache. */
 	if (walk->nblocks > (BlockNumber) NBuffers / 4)
+	{
+		MemoryContext old = MemoryContextSwitchTo(walk->context);
+
 		walk->strategy = GetAccessStrategy(BAS_BULKREAD);
+		MemoryContextSwitchTo(old);
+	}
 	if (!weir_heap_lookup(walk->rel)->verified)
 	{
 		walk->sorted = weir_sorted_get(walk->rel);
@@ -332,6 +337,7 @@ weir_walk_begin(WeirWalk *walk, Oid partition, Snapshot snapshot, int64 from,
 				bool backward)
 {
 	memset(walk, 0, offsetof(WeirWalk, items));
+	walk->context = CurrentMemoryContext;
 	walk->partition = partition;
 	walk->snapshot = snapshot;
 	walk->backward = backward;

@@ -28,6 +28,7 @@ typedef struct WeirWalk
 	bool		nothing_there;	/* not one item at or after the start */
 
 	/* private: the segment */
+	MemoryContext context;		/* in which the walk was begun */
 	WeirSegmentRow row;
 	Relation	rel;			/* NULL: between segments */
 	BlockNumber nblocks;
