@@ -27,7 +27,8 @@
  * locks on heap, TOAST table and its index) or after (index entries, where a
  * unique index waits for other transactions).  Under it there is no catalog
  * access, no user code, no second append lock, no AcceptInvalidationMessages,
- * and one hold is at most WEIR_HOLD_MESSAGES or WEIR_HOLD_BYTES.
+ * and one hold is at most WEIR_HOLD_MESSAGES or WEIR_HOLD_BYTES, or one larger
+ * message.
  *
  * Lock order: stream, partition, segment, next or previous segment, TOAST
  * table, TOAST index (all RowExclusive); append lock; relation extension lock;
@@ -292,6 +293,8 @@ append_once(Hold *hold)
 	int64		now = 0;
 
 	hold->done = 0;
+	for (int i = 0; i < hold->ntuples; i++)
+		Assert(!HeapTupleHasExternal(hold->tuples[i]));
 	make_envelopes(hold->ntuples);
 	(void) GetCurrentTransactionId();
 	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);

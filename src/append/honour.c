@@ -21,6 +21,7 @@
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
+#include "rewrite/prs2lock.h"
 #include "stream/parts.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -39,24 +40,28 @@ refuse(Relation rel, const char *kind, const char *name)
 static void
 check_triggers(Relation rel)
 {
-	TriggerDesc *desc = rel->trigdesc;
-	Oid			guard = InvalidOid;
+	Oid			guard = weir_guard_function();
+	TriggerDesc *desc = rel->trigdesc;	/* no catalog access while we look */
 
 	for (int i = 0; desc && i < desc->numtriggers; i++)
 	{
 		Trigger    *trigger = &desc->triggers[i];
+		Oid			constraint = trigger->tgconstraint;
+		char	   *name;
 
 		if (!TRIGGER_FOR_INSERT(trigger->tgtype) ||
-			trigger->tgenabled == TRIGGER_DISABLED)
+			trigger->tgenabled == TRIGGER_DISABLED ||
+			trigger->tgfoid == guard)
 			continue;
-		if (!OidIsValid(guard))
-			guard = weir_guard_function();
-		if (trigger->tgfoid == guard)
-			continue;
-		refuse(rel, OidIsValid(trigger->tgconstraint) ? "constraint" : "trigger",
-			   OidIsValid(trigger->tgconstraint) ?
-			   get_constraint_name(trigger->tgconstraint) : trigger->tgname);
+		name = pstrdup(trigger->tgname);
+		if (OidIsValid(constraint))
+			refuse(rel, "constraint", get_constraint_name(constraint));
+		refuse(rel, "trigger", name);
 	}
+	if (rel->rd_rules)
+		for (int i = 0; i < rel->rd_rules->numLocks; i++)
+			if (rel->rd_rules->rules[i]->event == CMD_INSERT)
+				refuse(rel, "a rule", "ON INSERT");
 }
 
 static void
@@ -65,18 +70,9 @@ check_constraints(Relation rel)
 	TupleDesc	desc = RelationGetDescr(rel);
 	TupleConstr *constr = desc->constr;
 
-	if (desc->natts != WEIR_NCOLS)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("\"%s\" does not have the columns of a stream",
-						RelationGetRelationName(rel))));
 	for (int i = 0; constr && i < constr->num_check; i++)
 		if (strcmp(constr->check[i].ccname, WEIR_PARTITION_CHECK) != 0)
-			refuse(rel, "constraint", constr->check[i].ccname);
-	if (constr && (constr->has_generated_stored || constr->num_defval > 0))
-		refuse(rel, "column default",
-			   NameStr(TupleDescAttr(desc, constr->num_defval > 0 ?
-									 constr->defval[0].adnum - 1 : 0)->attname));
+			refuse(rel, "constraint", pstrdup(constr->check[i].ccname));
 	for (int i = WEIR_COL_KEY - 1; i < WEIR_NCOLS; i++)
 		if (TupleDescAttr(desc, i)->attnotnull)
 			refuse(rel, "NOT NULL of column",
@@ -92,6 +88,12 @@ weir_honour_stream(WeirStream *stream)
 	if (likely(stream->may_append))
 		return;
 	rel = table_open(stream->oid, NoLock);
+	if (rel->rd_rel->relispartition)
+		ereport(ERROR,
+				(errcode(ERRCODE_WEIR_NOT_HONOURED),
+				 errmsg("cannot publish: stream \"%s\" is a partition of another table",
+						RelationGetRelationName(rel)),
+				 errhint("Detach it: rows that come through the other table would not be messages.")));
 	check_triggers(rel);
 	table_close(rel, NoLock);
 	stream->may_append = stream->valid;

@@ -100,6 +100,21 @@ convert_value(WeirStream *stream, WeirValueForm form,
 							 stream->value_ioparam, stream->value_typmod);
 }
 
+/*
+ * Fetch what lies out of line in another table.  Storing the tuple would do
+ * it too, but under the append lock, where nothing may wait for the locks that
+ * this takes.
+ */
+static void
+fetch_columns(WeirStream *stream, Datum *values, bool *nulls)
+{
+	for (int i = WEIR_COL_KEY - 1; i < WEIR_NCOLS; i++)
+		if (!nulls[i] && TupleDescAttr(stream->tupdesc, i)->attlen == -1 &&
+			VARATT_IS_EXTERNAL(DatumGetPointer(values[i])))
+			values[i] = PointerGetDatum(detoast_external_attr((struct varlena *)
+															  DatumGetPointer(values[i])));
+}
+
 static int64
 raw_size(WeirStream *stream, Datum *values, bool *nulls)
 {
@@ -176,6 +191,7 @@ weir_form_message(WeirStream *stream, int partition, WeirValueForm form,
 	values[WEIR_COL_HEADERS - 1] = message->headers;
 	nulls[WEIR_COL_HEADERS - 1] = message->no_headers;
 
+	fetch_columns(stream, values, nulls);
 	size = raw_size(stream, values, nulls);
 	if (unlikely(size > TOAST_TUPLE_THRESHOLD / 2))
 	{

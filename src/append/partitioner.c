@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
@@ -105,6 +106,8 @@ weir_stream_partition_for(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("key must not be null"),
 				 errdetail("A message without a key can go to any partition.")));
+	if (pg_class_aclcheck(relid, GetUserId(), ACL_INSERT) != ACLCHECK_OK)
+		weir_check_privilege(relid, ACL_SELECT);
 	key = PG_GETARG_TEXT_PP(1);
 	stream = weir_stream_open(relid, AccessShareLock);
 	PG_RETURN_INT32(weir_partition_for_key(VARDATA_ANY(key),

@@ -75,6 +75,7 @@ weir_tail_read(Relation segment, BlockNumber nblocks, WeirTail *tail)
 				tail->found = true;
 				tail->offset = weir_tuple_offset(item(page, n));
 				tail->ts = weir_tuple_ts(item(page, n));
+				tail->xmin = HeapTupleHeaderGetXmin(item(page, n));
 			}
 		}
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);

@@ -55,6 +55,7 @@ typedef struct WeirTail
 	bool		found;			/* there is a message */
 	int64		offset;			/* its offset and time */
 	int64		ts;
+	TransactionId xmin;			/* whose it is */
 } WeirTail;
 
 extern void weir_tail_read(Relation segment, BlockNumber nblocks,

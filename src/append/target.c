@@ -135,6 +135,25 @@ set_target(WeirPartition *partition, uint64 rolls, const WeirSegmentRow *row,
 	target->known = true;
 }
 
+/* Whose transaction has the last offset of a full segment?  False: not full. */
+static bool
+filler_of(const WeirSegmentRow *row, TransactionId *filler)
+{
+	Relation	rel = try_table_open(row->segment, AccessShareLock);
+	BlockNumber nblocks = rel ? RelationGetNumberOfBlocks(rel) : 0;
+	WeirTail	tail = {0};
+
+	if (nblocks > 0)
+	{
+		weir_tail_read(rel, nblocks, &tail);
+		ReleaseBuffer(tail.buffer);
+	}
+	if (rel)
+		table_close(rel, AccessShareLock);
+	*filler = tail.xmin;
+	return tail.found && tail.offset == row->upper - 1;
+}
+
 /*
  * Find the segment to append to.  left is the one that the caller found too
  * full or old (InvalidOid: none): if that is still the open one, the target
@@ -149,6 +168,8 @@ find_target(WeirPartition *partition, Oid left, WeirLeave leave)
 		Candidate	open;
 		WeirSegmentRow next;
 		bool		has_next;
+		bool		early;
+		TransactionId filler = InvalidTransactionId;
 
 		CHECK_FOR_INTERRUPTS();
 		pg_memory_barrier();	/* the counter first, then the rows */
@@ -182,8 +203,11 @@ find_target(WeirPartition *partition, Oid left, WeirLeave leave)
 					   has_after ? after.segment : InvalidOid);
 			return;
 		}
-		if (weir_get_next_segment(partition->oid, &open.row,
-								  leave != WEIR_LEAVE_EARLY || !open.verified) == WEIR_NOT_MADE)
+		early = open.verified && leave == WEIR_LEAVE_EARLY;
+		if (open.verified && !early && !filler_of(&open.row, &filler))
+			left = InvalidOid;	/* it has room again */
+		else if (weir_get_next_segment(partition->oid, &open.row, early,
+									   filler) == WEIR_NOT_MADE)
 		{
 			set_target(partition, rolls, &open.row, InvalidOid);
 			partition->target.stay_until = GetCurrentTimestamp() + PUT_OFF;

@@ -54,7 +54,6 @@ object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 /* 16: relfilenode became RelFileNumber, rd_node became rd_locator. */
 #if PG_VERSION_NUM < 160000
 typedef Oid RelFileNumber;
-#define InvalidRelFileNumber InvalidOid
 #define weir_file_number(rel)	((rel)->rd_node.relNode)
 #else
 #define weir_file_number(rel)	((rel)->rd_locator.relNumber)
@@ -118,16 +117,7 @@ RestrictSearchPath(void)
 }
 #endif
 
-/* 17 left the per-session id out of the name of the vxid of a process. */
-#if PG_VERSION_NUM < 170000
-#define weir_lock_holder_is_prepared(vxid) \
-	((vxid).backendId == InvalidBackendId)
-#else
-#define weir_lock_holder_is_prepared(vxid) \
-	((vxid).procNumber == INVALID_PROC_NUMBER)
-#endif
-
-/* 18: bits that only the newest page layout has keep the same name. */
+/* 18: the module says its name and version. */
 #if PG_VERSION_NUM < 180000
 #define WEIR_MODULE_MAGIC PG_MODULE_MAGIC
 #else

@@ -21,45 +21,82 @@ weir_in_own_ddl(void)
 	return ddl_depth > 0;
 }
 
-/* Run one utility statement; the text is made as by psprintf. */
-void
-weir_run_ddl(const char *format,...)
+static void
+execute(const char *sql)
+{
+	int			nestlevel = NewGUCNestLevel();
+	int			rc;
+
+	RestrictSearchPath();
+	/* Where a part lies is its parent's affair, not the session's. */
+	(void) set_config_option("default_tablespace", "", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	SPI_connect();
+	rc = SPI_execute(sql, false, 0);
+	if (rc != SPI_OK_UTILITY)
+		elog(ERROR, "SPI returned %s for \"%s\"", SPI_result_code_string(rc), sql);
+	SPI_finish();
+	AtEOXact_GUC(false, nestlevel);
+}
+
+static char *format_sql(const char *format, va_list args) pg_attribute_printf(1, 0);
+
+static char *
+format_sql(const char *format, va_list args)
 {
 	StringInfoData sql;
-	int			nestlevel;
-	int			rc;
 
 	initStringInfo(&sql);
 	for (;;)
 	{
-		va_list		args;
+		va_list		copy;
 		int			needed;
 
-		va_start(args, format);
-		needed = appendStringInfoVA(&sql, format, args);
-		va_end(args);
+		va_copy(copy, args);
+		needed = appendStringInfoVA(&sql, format, copy);
+		va_end(copy);
 		if (needed == 0)
-			break;
+			return sql.data;
 		enlargeStringInfo(&sql, needed);
 	}
+}
 
-	nestlevel = NewGUCNestLevel();
-	RestrictSearchPath();
-	SPI_connect();
+/*
+ * Run one statement of DDL on parts of streams, past our own event triggers.
+ * Only for what runs no user's code: that would get past them too.
+ */
+void
+weir_run_ddl(const char *format,...)
+{
+	va_list		args;
+	char	   *sql;
+
+	va_start(args, format);
+	sql = format_sql(format, args);
+	va_end(args);
 	ddl_depth++;
 	PG_TRY();
 	{
-		rc = SPI_execute(sql.data, false, 0);
+		execute(sql);
 	}
 	PG_FINALLY();
 	{
 		ddl_depth--;
 	}
 	PG_END_TRY();
-	if (rc != SPI_OK_UTILITY)
-		elog(ERROR, "SPI returned %s for \"%s\"", SPI_result_code_string(rc),
-			 sql.data);
-	SPI_finish();
-	AtEOXact_GUC(false, nestlevel);
-	pfree(sql.data);
+	pfree(sql);
+}
+
+/* Run any other utility statement, as anybody might. */
+void
+weir_run_utility(const char *format,...)
+{
+	va_list		args;
+	char	   *sql;
+
+	va_start(args, format);
+	sql = format_sql(format, args);
+	va_end(args);
+	execute(sql);
+	pfree(sql);
 }

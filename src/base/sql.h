@@ -9,5 +9,6 @@
 extern bool weir_in_own_ddl(void);
 
 extern void weir_run_ddl(const char *format,...) pg_attribute_printf(1, 2);
+extern void weir_run_utility(const char *format,...) pg_attribute_printf(1, 2);
 
 #endif							/* WEIR_BASE_SQL_H */

@@ -25,10 +25,6 @@
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
-const char *const weir_column_names[WEIR_NCOLS] = {
-	"partition", "offset", "ts", "key", "value", "headers"
-};
-
 typedef struct StreamEntry
 {
 	Oid			oid;			/* hash key */
@@ -45,6 +41,7 @@ static MemoryContext cache_context = NULL;
 static HTAB *streams = NULL;
 static HTAB *owners = NULL;
 static HTAB *heaps = NULL;
+static uint64 generations = 0;
 static uint64 changes = 0;		/* seen so far, to notice one during a build */
 
 static HTAB *
@@ -173,12 +170,8 @@ build_stream(const WeirStreamRow *row)
 	stream->oid = row->stream;
 	stream->context = context;
 	weir_options_parse(row->options, &stream->options);
+	weir_require_columns(rel);
 	stream->tupdesc = CreateTupleDescCopy(RelationGetDescr(rel));
-	if (stream->tupdesc->natts != WEIR_NCOLS)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("stream \"%s\" does not have the columns of a stream",
-						RelationGetRelationName(rel))));
 	table_close(rel, NoLock);
 
 	value = TupleDescAttr(stream->tupdesc, WEIR_COL_VALUE - 1);
@@ -209,6 +202,19 @@ not_a_stream(Oid relid)
 			 errhint("Streams are made by stream_create(); one that a dump brought without its catalog rows comes back by stream_adopt().")));
 }
 
+/* A stream that is gone: its memory goes with the transaction. */
+static void
+forget_dropped(Oid relid)
+{
+	StreamEntry *entry = hash_search(streams, &relid, HASH_FIND, NULL);
+
+	if (entry == NULL)
+		return;
+	if (entry->stream)
+		MemoryContextSetParent(entry->stream->context, TopTransactionContext);
+	hash_search(streams, &relid, HASH_REMOVE, NULL);
+}
+
 /*
  * Lock a stream and learn what it is.  The caller has checked privileges.
  * An error if it is no stream (any more).
@@ -225,6 +231,9 @@ weir_stream_open(Oid relid, LOCKMODE lockmode)
 	make_caches();
 	/* A lock that we hold already would process none. */
 	AcceptInvalidationMessages();
+	entry = hash_search(streams, &relid, HASH_FIND, NULL);
+	if (unlikely(entry == NULL) && !weir_stream_get(relid, &row))
+		not_a_stream(relid);	/* no reason to lock it */
 	LockRelationOid(relid, lockmode);
 
 	entry = hash_search(streams, &relid, HASH_FIND, NULL);
@@ -233,7 +242,10 @@ weir_stream_open(Oid relid, LOCKMODE lockmode)
 
 	before = changes;
 	if (!weir_stream_get(relid, &row))
+	{
+		forget_dropped(relid);
 		not_a_stream(relid);
+	}
 	built = build_stream(&row);
 
 	entry = hash_search(streams, &relid, HASH_ENTER, &found);
@@ -282,14 +294,18 @@ weir_heap_lookup(Relation segment)
 	if (likely(heap && heap->valid && heap->file_number == file_number))
 		return heap;
 
-	if (segment->rd_rel->relam != HEAP_TABLE_AM_OID)
+	if (segment->rd_rel->relkind != RELKIND_RELATION ||
+		segment->rd_rel->relam != HEAP_TABLE_AM_OID ||
+		RelationUsesLocalBuffers(segment))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("segment \"%s\" does not use the access method \"heap\"",
+				 errmsg("segment \"%s\" is not an ordinary table of access method \"heap\"",
 						RelationGetRelationName(segment))));
+	weir_require_columns(segment);
 	heap = hash_search(heaps, &oid, HASH_ENTER, &found);
 	heap->valid = true;			/* before looking: a change meanwhile clears it */
 	heap->may_append = false;
+	heap->generation = ++generations;
 	heap->file_number = file_number;
 	heap->verified = false;
 	heap->verified = weir_verified_get(oid, file_number);

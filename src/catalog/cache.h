@@ -13,22 +13,12 @@
 
 #include "access/tupdesc.h"
 #include "base/shmem.h"
+#include "catalog/columns.h"
 #include "catalog/options.h"
 #include "fmgr.h"
 #include "storage/lockdefs.h"
 #include "utils/acl.h"
 #include "utils/relcache.h"
-
-/* The columns of every table of a stream. */
-#define WEIR_COL_PARTITION	1
-#define WEIR_COL_OFFSET		2
-#define WEIR_COL_TS			3
-#define WEIR_COL_KEY		4
-#define WEIR_COL_VALUE		5
-#define WEIR_COL_HEADERS	6
-#define WEIR_NCOLS			6
-
-extern const char *const weir_column_names[WEIR_NCOLS];
 
 /* Where a publisher last found the open segment; owned by append/target.c. */
 typedef struct WeirTarget
@@ -80,6 +70,7 @@ typedef struct WeirHeap
 	bool		verified;		/* physical order is offset order */
 	bool		may_append;		/* publishing looked at its constraints */
 	Oid			file_number;
+	uint64		generation;		/* another one after every change */
 } WeirHeap;
 
 extern void weir_cache_init(void);

@@ -106,12 +106,6 @@ oid_of(TableId id)
 	return oids[id];
 }
 
-Oid
-weir_stream_table(void)
-{
-	return oid_of(T_STREAM);
-}
-
 /* ---- the two shapes of access: one row by key, and writing ---- */
 
 typedef struct Lookup

@@ -38,7 +38,6 @@ typedef struct WeirSegmentRow
 
 extern void weir_tables_init(void);
 extern bool weir_is_installed(void);
-extern Oid	weir_stream_table(void);
 
 extern bool weir_stream_get(Oid stream, WeirStreamRow *row);
 extern void weir_stream_insert(const WeirStreamRow *row);

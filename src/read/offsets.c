@@ -106,57 +106,73 @@ offset_at_sorted(Relation rel, WeirSorted *sorted, int64 ts)
 	return low < sorted->nitems ? sorted->items[low].offset : -1;
 }
 
-/* The first offset on a page whose time is at least ts. */
+/* The first offset from a page on whose time is at least ts; -1: none. */
 static int64
-offset_on_page(Relation rel, BlockNumber block, int64 ts)
+offset_from_page(Relation rel, BlockNumber block, BlockNumber nblocks, int64 ts)
 {
-	Buffer		buffer = ReadBuffer(rel, block);
 	int64		offset = -1;
-	Page		page;
 
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	page = BufferGetPage(buffer);
-	for (OffsetNumber n = FirstOffsetNumber;
-		 n <= PageGetMaxOffsetNumber(page) && offset < 0; n++)
+	/* Usually the first page has it; VACUUM may have taken it meanwhile. */
+	for (; block < nblocks && offset < 0; block++)
 	{
-		ItemId		id = PageGetItemId(page, n);
-		HeapTupleHeader tuple;
+		Buffer		buffer = ReadBuffer(rel, block);
+		Page		page;
 
-		if (!ItemIdIsNormal(id))
-			continue;
-		tuple = (HeapTupleHeader) PageGetItem(page, id);
-		if (weir_tuple_ts(tuple) >= ts)
-			offset = weir_tuple_offset(tuple);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		page = BufferGetPage(buffer);
+		for (OffsetNumber n = FirstOffsetNumber;
+			 !PageIsNew(page) && n <= PageGetMaxOffsetNumber(page) && offset < 0;
+			 n++)
+		{
+			ItemId		id = PageGetItemId(page, n);
+			HeapTupleHeader tuple;
+
+			if (!ItemIdIsNormal(id))
+				continue;
+			tuple = (HeapTupleHeader) PageGetItem(page, id);
+			if (weir_tuple_ts(tuple) >= ts)
+				offset = weir_tuple_offset(tuple);
+		}
+		UnlockReleaseBuffer(buffer);
 	}
-	UnlockReleaseBuffer(buffer);
 	return offset;
 }
 
-/* The first offset in a segment whose time is at least ts; -1: none. */
-static int64
-offset_at_in(const WeirSegmentRow *row, int64 ts)
+/* What a segment says of a time. */
+typedef enum Answer
+{
+	NOTHING,					/* it has no item */
+	ALL_OLDER,
+	HERE						/* its first offset not older is this one */
+} Answer;
+
+static Answer
+ask_segment(const WeirSegmentRow *row, int64 ts, int64 *offset)
 {
 	Relation	rel = try_table_open(row->segment, AccessShareLock);
 	WeirSorted *sorted = NULL;
-	BlockNumber nblocks;
-	BlockNumber block;
-	int64		offset = -1;
+	Answer		answer = NOTHING;
 
 	if (rel == NULL)
-		return -1;
-	nblocks = RelationGetNumberOfBlocks(rel);
+		return NOTHING;
 	if (!weir_heap_lookup(rel)->verified)
 	{
 		sorted = weir_sorted_get(rel);
 		if (sorted->in_order)
 			sorted = NULL;
 	}
-	if (sorted)
-		offset = offset_at_sorted(rel, sorted, ts);
-	else if ((block = weir_seek_block(rel, nblocks, WEIR_SEEK_TS, ts)) < nblocks)
-		offset = offset_on_page(rel, block, ts);
+	*offset = -1;
+	if (weir_first_ts(rel) != 0)
+	{
+		BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
+
+		*offset = sorted ? offset_at_sorted(rel, sorted, ts) :
+			offset_from_page(rel, weir_seek_block(rel, nblocks, WEIR_SEEK_TS, ts),
+							 nblocks, ts);
+		answer = *offset >= 0 ? HERE : ALL_OLDER;
+	}
 	table_close(rel, NoLock);
-	return offset;
+	return answer;
 }
 
 /*
@@ -171,37 +187,28 @@ offset_at(WeirPartition *partition, int64 ts)
 	int			high = list_length(segments);
 	int64		offset = -1;
 
-	/* The first segment that has such an offset; empty ones have none. */
+	/* Find the first segment that has such an offset. */
 	while (low < high)
 	{
-		int			middle = (low + high) / 2;
-		int			probe = middle;
-		int64		found = -1;
-		Relation	rel;
-		BlockNumber nblocks = 0;
+		int			probe = (low + high) / 2;
+		int			after = probe + 1;
+		int64		found;
+		Answer		answer = NOTHING;
 
-		/* An empty segment says nothing: ask the one before it. */
+		/* One that says nothing: ask those before it. */
 		for (; probe >= low; probe--)
 		{
-			WeirSegmentRow *row = list_nth(segments, probe);
-
-			rel = try_table_open(row->segment, AccessShareLock);
-			nblocks = rel ? RelationGetNumberOfBlocks(rel) : 0;
-			if (rel)
-				table_close(rel, AccessShareLock);
-			if (nblocks > 0)
-			{
-				found = offset_at_in(row, ts);
+			answer = ask_segment(list_nth(segments, probe), ts, &found);
+			if (answer != NOTHING)
 				break;
-			}
 		}
-		if (nblocks > 0 && found >= 0)
+		if (answer == HERE)
 		{
 			offset = found;
 			high = probe;
 		}
 		else
-			low = middle + 1;
+			low = after;
 	}
 	list_free_deep(segments);
 	return offset;

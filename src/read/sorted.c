@@ -5,9 +5,10 @@
  * A heap that was restored, or rewritten by VACUUM FULL or CLUSTER, may hold
  * its messages in any order.  Until a worker has verified its file, a backend
  * that reads it looks at all of it once: if it is in order, only that fact is
- * kept; else the TIDs of its items in order of their offsets.  Nothing is
- * ever appended to such a file, so file number and length identify what was
- * seen.  The caller holds a lock on the heap.
+ * kept; else the TIDs of its items in order of their offsets.  While its guard
+ * is on nothing is ever added to such a file, and switching the guard changes
+ * the relation: so what was seen holds until the relation changes.  The caller
+ * holds a lock on the heap.
  */
 #include "postgres.h"
 
@@ -15,9 +16,11 @@
 #include "access/xact.h"
 #include "append/tail.h"
 #include "base/compat.h"
+#include "catalog/cache.h"
 #include "miscadmin.h"
 #include "read/sorted.h"
 #include "storage/bufmgr.h"
+#include "stream/parts.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -151,6 +154,7 @@ WeirSorted *
 weir_sorted_get(Relation segment)
 {
 	Oid			oid = RelationGetRelid(segment);
+	uint64		generation;
 	WeirSorted *sorted;
 	bool		found;
 
@@ -164,9 +168,11 @@ weir_sorted_get(Relation segment)
 		table = hash_create("weir orders", 16, &ctl,
 							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
+	generation = weir_heap_lookup(segment)->generation;
 	sorted = hash_search(table, &oid, HASH_FIND, NULL);
 	if (sorted && sorted->file_number == weir_file_number(segment) &&
-		sorted->nblocks == RelationGetNumberOfBlocks(segment))
+		sorted->nblocks == RelationGetNumberOfBlocks(segment) &&
+		sorted->generation == generation && weir_guard_is_on(segment))
 	{
 		sorted->used = GetCurrentTransactionStartTimestamp();
 		return sorted;
@@ -181,6 +187,7 @@ weir_sorted_get(Relation segment)
 	sorted->file_number = InvalidOid;
 	sorted->used = GetCurrentTransactionStartTimestamp();
 	build(segment, sorted);
+	sorted->generation = generation;
 	return sorted;
 }
 

@@ -19,6 +19,7 @@ typedef struct WeirSorted
 	Oid			segment;		/* hash key */
 	Oid			file_number;
 	BlockNumber nblocks;
+	uint64		generation;		/* of the heap's entry in the cache */
 	bool		in_order;		/* physical order is offset order: no items */
 	int64		used;			/* start of the transaction that used it last */
 	int64		nitems;

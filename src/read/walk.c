@@ -74,16 +74,18 @@ judge(WeirWalk *walk, HeapTuple tuple, bool all_visible)
 	if (visible)
 	{
 		if (!HeapTupleHeaderXminCommitted(header) &&
-			TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmin(header)))
+			TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(header)))
 			walk->own_seen = true;
 		return VISIBLE;
 	}
 	/* Known to be aborted, even if it was in progress as of the snapshot. */
 	if (HeapTupleHeaderXminInvalid(header))
 		return NEVER;
-	xmin = HeapTupleHeaderGetRawXmin(header);
-	if (TransactionIdIsCurrentTransactionId(xmin) ||
-		XidInMVCCSnapshot(xmin, walk->snapshot))
+	xmin = HeapTupleHeaderGetXmin(header);
+	if (TransactionIdIsCurrentTransactionId(xmin))
+		return UNDECIDED;
+	/* Aborted is final, also for one that was in progress then. */
+	if (XidInMVCCSnapshot(xmin, walk->snapshot) && !TransactionIdDidAbort(xmin))
 		return UNDECIDED;
 	return NEVER;
 }

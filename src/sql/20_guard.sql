@@ -20,12 +20,12 @@ CREATE TRIGGER weir_load BEFORE INSERT ON weir.segment
 CREATE FUNCTION weir.on_ddl_start() RETURNS event_trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'weir_on_ddl_start';
 COMMENT ON FUNCTION weir.on_ddl_start() IS
-'event trigger: refuses to detach parts of streams (WR014)';
+'event trigger: refuses to attach or detach parts of streams (WR014)';
 
 CREATE FUNCTION weir.on_ddl_end() RETURNS event_trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'weir_on_ddl_end';
 COMMENT ON FUNCTION weir.on_ddl_end() IS
-'event trigger: refuses column changes of streams (WR013), hands a new owner on to the parts';
+'event trigger: refuses changes that would break a stream (WR013, WR014), hands a new owner on to the parts';
 
 CREATE FUNCTION weir.on_drop() RETURNS event_trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'weir_on_drop';
@@ -36,7 +36,6 @@ CREATE EVENT TRIGGER weir_on_ddl_start ON ddl_command_start
 	WHEN TAG IN ('ALTER TABLE')
 	EXECUTE FUNCTION weir.on_ddl_start();
 CREATE EVENT TRIGGER weir_on_ddl_end ON ddl_command_end
-	WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE')
 	EXECUTE FUNCTION weir.on_ddl_end();
 CREATE EVENT TRIGGER weir_on_drop ON sql_drop
 	EXECUTE FUNCTION weir.on_drop();

@@ -3,10 +3,10 @@
  *		stream_adopt: a stream from its tables alone.
  *
  * A dump of one schema or table carries no rows of the catalog, but the
- * tables say it all: the guard's arguments name the kind and the options, the
- * partition bounds the numbers and the offsets.  Adopting a stream that has
- * its rows rebuilds them.  The files are unverified then, so publishing and
- * reading look at them before they rely on their order.
+ * tables say it all: the guard's arguments the options, the partition bounds
+ * the numbers and the offsets.  Adopting a stream that has its rows rebuilds
+ * them.  The files count as unverified then, so publishing and reading look at
+ * them before they rely on their order.
  */
 #include "postgres.h"
 
@@ -17,6 +17,7 @@
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "storage/lmgr.h"
 #include "stream/bounds.h"
 #include "stream/parts.h"
 #include "tcop/utility.h"
@@ -27,40 +28,55 @@
 
 PG_FUNCTION_INFO_V1(weir_stream_adopt);
 
-/* The guard of a table, if its arguments say that the table is of this kind. */
+/* The guard of a table, good until the next look into the catalog. */
 static Trigger *
-guard_of(Relation rel, const char *kind)
+guard_of(Relation rel)
 {
 	Oid			guard = weir_guard_function();
 
 	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
-	{
-		Trigger    *trigger = &rel->trigdesc->triggers[i];
-
-		if (trigger->tgfoid == guard && trigger->tgnargs > 0 &&
-			strcmp(trigger->tgargs[0], kind) == 0)
-			return trigger;
-	}
+		if (rel->trigdesc->triggers[i].tgfoid == guard &&
+			TRIGGER_FOR_TRUNCATE(rel->trigdesc->triggers[i].tgtype))
+			return &rel->trigdesc->triggers[i];
 	return NULL;
 }
 
+/*
+ * Open a part, as what it is to become.  A guard that is gone (DROP EXTENSION
+ * takes them along) is put back.
+ */
 static Relation
-open_kind(Oid relid, const char *kind)
+open_part(Oid relid, WeirPart part)
 {
-	Relation	rel = table_open(relid, ShareUpdateExclusiveLock);
+	Relation	rel = table_open(relid, ShareRowExclusiveLock);
 
-	if (guard_of(rel, kind) == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("table \"%s\" was not made as a %s",
-						RelationGetRelationName(rel), kind),
-				 errdetail("It has no trigger of weir.guard('%s').", kind)));
-	if (RelationGetDescr(rel)->natts != WEIR_NCOLS)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("table \"%s\" does not have the columns of a stream",
-						RelationGetRelationName(rel))));
+	weir_check_owner(relid);
+	weir_require_columns(rel);
+	if (part != WEIR_PART_STREAM && guard_of(rel) == NULL)
+	{
+		table_close(rel, NoLock);
+		weir_put_guard(relid, part, NULL, true);
+		rel = table_open(relid, NoLock);
+	}
 	return rel;
+}
+
+/* The options in the guard's arguments; the guard is put back if need be. */
+static Jsonb *
+options_of(Oid relid)
+{
+	Relation	rel = table_open(relid, NoLock);
+	Trigger    *guard = guard_of(rel);
+	char	   *text = pstrdup(guard && guard->tgnargs > 1 ?
+							   guard->tgargs[1] : "{}");
+	Jsonb	   *options = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+															 CStringGetDatum(text)));
+	bool		missing = guard == NULL;
+
+	table_close(rel, NoLock);
+	if (missing)
+		weir_put_guard(relid, WEIR_PART_STREAM, options, true);
+	return options;
 }
 
 static void
@@ -83,31 +99,60 @@ forget_stream(Oid stream)
 }
 
 static void
-adopt_partition(WeirPartitionRow *row)
+adopt_partition(WeirPartitionRow *row, int64 old_start)
 {
-	Relation	rel = open_kind(row->partition, "partition");
+	Relation	rel = table_open(row->partition, NoLock);
 	List	   *segments = weir_attached_segments(rel);
 	ListCell   *lc;
 
-	if (segments == NIL)
+	if (segments == NIL || ((WeirSegmentRow *) linitial(segments))->lower < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("partition \"%s\" has no segment",
+				 errmsg("partition \"%s\" has no segment, or one with negative offsets",
 						RelationGetRelationName(rel))));
-	/* What was dropped before is not known any more. */
+	/* Where what was dropped ended is only in the row, if there is one. */
 	row->start_offset = ((WeirSegmentRow *) linitial(segments))->lower;
+	if (old_start >= 0 && old_start < row->start_offset)
+		row->start_offset = old_start;
 	weir_partition_insert(row);
 	foreach(lc, segments)
 	{
 		WeirSegmentRow *segment = lfirst(lc);
-		Relation	heap = open_kind(segment->segment, "segment");
+		Relation	heap = open_part(segment->segment, WEIR_PART_SEGMENT);
 
+		weir_verified_delete(segment->segment);
 		weir_segment_insert(segment);
 		CacheInvalidateRelcache(heap);
 		table_close(heap, NoLock);
 	}
 	CacheInvalidateRelcache(rel);
 	table_close(rel, NoLock);
+}
+
+/* Lock the partitions, and learn where they start by their rows. */
+static int64 *
+open_partitions(Relation stream, List *partitions)
+{
+	int64	   *starts = palloc(list_length(partitions) * sizeof(int64));
+	ListCell   *lc;
+	int			number = 0;
+
+	foreach(lc, partitions)
+	{
+		WeirPartitionRow *partition = lfirst(lc);
+		WeirPartitionRow old;
+
+		if (partition->number != number)
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("stream \"%s\" lacks partition %d",
+							RelationGetRelationName(stream), number),
+					 errhint("Attach its table, as the dump did, and try again.")));
+		table_close(open_part(partition->partition, WEIR_PART_PARTITION), NoLock);
+		starts[number++] = weir_partition_get(partition->partition, &old) ?
+			old.start_offset : -1;
+	}
+	return starts;
 }
 
 /* stream_adopt(table) → regclass */
@@ -118,36 +163,33 @@ weir_stream_adopt(PG_FUNCTION_ARGS)
 	WeirStreamRow row;
 	WeirOptions options;
 	Relation	rel;
-	Trigger    *guard;
 	List	   *partitions;
+	int64	   *starts;
 	ListCell   *lc;
-	int			number = 0;
 
 	weir_require_writable("stream_adopt()");
 	weir_check_owner(relid);
-	rel = open_kind(relid, "stream");
-	guard = guard_of(rel, "stream");
+	LockRelationOid(relid, ShareRowExclusiveLock);
+	row.options = options_of(relid);
+	rel = open_part(relid, WEIR_PART_STREAM);
 	partitions = weir_attached_partitions(rel);
-
+	if (partitions == NIL || rel->rd_rel->relispartition)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("table \"%s\" is not partitioned as a stream is",
+						RelationGetRelationName(rel))));
 	row.stream = relid;
 	row.partitions = list_length(partitions);
-	row.options = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-													 CStringGetDatum(guard->tgnargs > 1 ?
-																	 guard->tgargs[1] : "{}")));
 	weir_options_parse(row.options, &options);
+	starts = open_partitions(rel, partitions);
+
 	forget_stream(relid);
 	weir_stream_insert(&row);
 	foreach(lc, partitions)
 	{
 		WeirPartitionRow *partition = lfirst(lc);
 
-		if (partition->number != number++)
-			ereport(ERROR,
-					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-					 errmsg("stream \"%s\" lacks partition %d",
-							RelationGetRelationName(rel), number - 1),
-					 errhint("Attach its table, as the dump did, and try again.")));
-		adopt_partition(partition);
+		adopt_partition(partition, starts[partition->number]);
 	}
 	CacheInvalidateRelcache(rel);
 	table_close(rel, NoLock);

@@ -11,6 +11,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "catalog/tables.h"
+#include "commands/tablespace.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -62,18 +63,23 @@ create_table(RangeVar *name, Oid value_type)
 	Oid			namespace = RangeVarGetCreationNamespace(name);
 	char	   *schema = get_namespace_name(namespace);
 	char	   *type;
+	Oid			tablespace;
 
 	if (isAnyTempNamespace(namespace))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
 				 errmsg("stream \"%s\" cannot be temporary", name->relname)));
-	type = format_type_extended(value_type, -1, FORMAT_TYPE_FORCE_QUALIFY);
+	/* With an explicit typmod of none: bit is then not bit(1). */
+	type = format_type_extended(value_type, -1, FORMAT_TYPE_TYPEMOD_GIVEN |
+								FORMAT_TYPE_FORCE_QUALIFY);
+	tablespace = GetDefaultTablespace(RELPERSISTENCE_PERMANENT, true);
 	weir_run_ddl("CREATE TABLE %s (partition pg_catalog.int4 NOT NULL,"
 				 " \"offset\" pg_catalog.int8 NOT NULL,"
 				 " ts pg_catalog.timestamptz NOT NULL,"
 				 " key pg_catalog.text, value %s, headers pg_catalog.jsonb)"
-				 " PARTITION BY LIST (partition)",
-				 quote_qualified_identifier(schema, name->relname), type);
+				 " PARTITION BY LIST (partition)%s",
+				 quote_qualified_identifier(schema, name->relname), type,
+				 weir_tablespace_clause(tablespace));
 	return get_relname_relid(name->relname, namespace);
 }
 
@@ -152,10 +158,12 @@ Datum
 weir_stream_drop(PG_FUNCTION_ARGS)
 {
 	Oid			stream = weir_stream_arg(fcinfo, 0);
+	WeirStreamRow row;
 
 	weir_require_writable("stream_drop()");
 	weir_check_owner(stream);
-	weir_stream_open(stream, AccessExclusiveLock);
+	if (!weir_stream_get(stream, &row))
+		(void) weir_stream_open(stream, AccessShareLock);	/* raises the error */
 	/* The event trigger takes the rows along, as for any DROP TABLE. */
 	weir_run_ddl("DROP TABLE %s", weir_qualified_name(stream));
 	PG_RETURN_VOID();

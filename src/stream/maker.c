@@ -14,11 +14,15 @@
  * 3. The asker makes it inline, in its own transaction, if the stream is from
  *	  this transaction (no worker can see it), if it holds itself what the
  *	  worker would wait for, or if the worker failed.  Then nobody else sees
- *	  the segment before the commit: right for a full segment (the others
- *	  need the next one too, and wait for ShareUpdateExclusive on the
- *	  partition), wrong for an early roll, where the others would go on
- *	  behind our messages.  So an early roll is inline only for a stream that
- *	  nobody else can see, and is otherwise put off.
+ *	  the segment before the commit, and others must not go on behind our
+ *	  messages meanwhile.  So inline is right only if the last segment will
+ *	  never take another message: its last offset is given to a committed
+ *	  transaction, or to this one (whose abort takes the new segment along).
+ *	  An offset of an aborted one is no proof: VACUUM forgets it, and the
+ *	  segment has room again.  If that transaction is still running we wait for
+ *	  its end, holding no maker's lock, and look again.
+ * 4. An early roll, of a segment that is not full, is never inline but for a
+ *	  stream that nobody else can see; it is put off.
  *
  * Crash or cancel between any two lines: at worst there is a committed empty
  * segment that the next publisher uses.
@@ -26,6 +30,8 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
 #include "base/compat.h"
 #include "base/debug.h"
 #include "base/worker.h"
@@ -36,6 +42,7 @@
 #include "stream/parts.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
+#include "storage/procarray.h"
 #include "utils/lsyscache.h"
 
 /* The sub-object number under which makers of one partition queue. */
@@ -48,16 +55,25 @@ maker_tag(LOCKTAG *tag, Oid partition)
 					   MAKER_SUBID);
 }
 
-/* Is the partition from this transaction, so that nobody else sees it? */
+/* Is a table from this transaction, so that nobody else sees it? */
 static bool
-is_ours_alone(Oid partition, bool *we_block)
+is_ours_alone(Oid relid)
 {
-	Relation	rel = relation_open(partition, NoLock);
+	Relation	rel = relation_open(relid, AccessShareLock);
 	bool		ours = rel->rd_createSubid != InvalidSubTransactionId;
 
-	*we_block = CheckRelationLockedByMe(rel, ShareUpdateExclusiveLock, true);
 	relation_close(rel, NoLock);
 	return ours;
+}
+
+static bool
+we_hold(Oid relid, LOCKMODE mode)
+{
+	Relation	rel = relation_open(relid, NoLock);
+	bool		held = CheckRelationLockedByMe(rel, mode, true);
+
+	relation_close(rel, NoLock);
+	return held;
 }
 
 /*
@@ -99,15 +115,6 @@ there_is_one(Oid partition, const WeirSegmentRow *last)
 	return weir_segment_next(partition, last->lower, &next);
 }
 
-static WeirMade
-make_inline(Oid partition, const WeirSegmentRow *last, bool allowed)
-{
-	if (!allowed)
-		return WEIR_NOT_MADE;
-	weir_make_next_segment(partition, last->lower);
-	return WEIR_MADE;
-}
-
 static bool
 make_by_worker(Oid partition, const WeirSegmentRow *last)
 {
@@ -121,28 +128,81 @@ make_by_worker(Oid partition, const WeirSegmentRow *last)
 }
 
 /*
- * See to it that there is a segment after the last one.  must: the last one
- * cannot take another message; else the roll is early and may be put off.
+ * No worker, and the last offset is not settled.  Wait for the transaction
+ * that has it, where the deadlock detector sees it; if it has aborted there
+ * is nothing to wait for that would help.
+ */
+static void
+wait_for_filler(Oid partition, const WeirSegmentRow *last,
+				TransactionId filler)
+{
+	if (!TransactionIdIsInProgress(filler) && !TransactionIdDidCommit(filler))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("no background worker could make the next segment of partition \"%s\"",
+						get_rel_name(partition)),
+				 errdetail("Segment \"%s\" ends with messages that were rolled back, so it cannot be left without one.",
+						   get_rel_name(last->segment)),
+				 errhint("Try again, run VACUUM on the segment, or raise max_worker_processes.")));
+	XactLockTableWait(filler, NULL, NULL, XLTW_None);
+}
+
+/*
+ * Will the last segment never take another message, even if nobody else can
+ * see the next one?  filler: whose transaction has its last offset.
+ */
+static bool
+is_closed_for_good(Oid partition, const WeirSegmentRow *last,
+				   TransactionId filler)
+{
+	return is_ours_alone(last->segment) ||
+		we_hold(partition, ShareRowExclusiveLock) ||
+		!TransactionIdIsValid(filler) ||
+		TransactionIdIsCurrentTransactionId(filler) ||
+		TransactionIdDidCommit(filler);
+}
+
+/*
+ * See to it that there is a segment after the last one.  filler is the
+ * transaction that has the last offset of a full segment, InvalidTransactionId
+ * for one that is left because its order is not known, FrozenTransactionId
+ * where that cannot be told any more because it committed long ago.  early:
+ * the segment is not full, and the roll may be put off.
  */
 WeirMade
-weir_get_next_segment(Oid partition, const WeirSegmentRow *last, bool must)
+weir_get_next_segment(Oid partition, const WeirSegmentRow *last, bool early,
+					  TransactionId filler)
 {
 	LOCKTAG		tag;
 	WeirMade	made = WEIR_MADE;
-	bool		we_block;
-	bool		ours = is_ours_alone(partition, &we_block);
+	bool		inlined;
 
-	/* A holder of what other makers wait for does not queue behind them. */
-	if (ours || we_block)
-		return make_inline(partition, last, ours || must);
+	if (is_ours_alone(partition) ||
+		(!early && we_hold(partition, ShareUpdateExclusiveLock) &&
+		 is_closed_for_good(partition, last, filler)))
+	{
+		/* A holder of what other makers wait for does not queue behind them. */
+		weir_make_next_segment(partition, last->lower);
+		return WEIR_MADE;
+	}
 
 	maker_tag(&tag, partition);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 	WEIR_DEBUG_POINT("maker_locked");
-	if (!there_is_one(partition, last) && !make_by_worker(partition, last))
-		made = make_inline(partition, last, must);
+	if (!there_is_one(partition, last) &&
+		(we_hold(partition, ShareUpdateExclusiveLock) ||
+		 !make_by_worker(partition, last)))
+	{
+		inlined = !early && is_closed_for_good(partition, last, filler);
+		if (inlined)
+			weir_make_next_segment(partition, last->lower);
+		else
+			made = early ? WEIR_NOT_MADE : WEIR_MUST_WAIT;
+	}
 	WEIR_DEBUG_POINT("maker_done");
 	LockRelease(&tag, ExclusiveLock, false);
+	if (made == WEIR_MUST_WAIT)
+		wait_for_filler(partition, last, filler);
 	return made;
 }
 

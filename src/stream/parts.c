@@ -24,7 +24,9 @@
 #include "base/sql.h"
 #include "catalog/cache.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_trigger.h"
 #include "commands/defrem.h"
 #include "commands/tablespace.h"
 #include "commands/trigger.h"
@@ -85,6 +87,15 @@ weir_part_of(Oid relid, Oid *stream)
 	return part;
 }
 
+/* As the end of a CREATE TABLE; the database's default has no name in it. */
+const char *
+weir_tablespace_clause(Oid tablespace)
+{
+	return OidIsValid(tablespace) ?
+		psprintf(" TABLESPACE %s",
+				 quote_identifier(get_tablespace_name(tablespace))) : "";
+}
+
 /* ---- with the rights of the owner ---- */
 
 typedef struct Identity
@@ -93,10 +104,9 @@ typedef struct Identity
 	int			context;
 } Identity;
 
-static Identity
-become_owner_of(Oid relid)
+Oid
+weir_owner_of(Oid relid)
 {
-	Identity	saved;
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
 	Oid			owner;
 
@@ -104,7 +114,23 @@ become_owner_of(Oid relid)
 		elog(ERROR, "cache lookup failed for relation %u", relid);
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
+	return owner;
+}
 
+/*
+ * An owner who may not create tables in the schema (a superuser gave him the
+ * stream) must still get segments: then the part is made as by the one who
+ * installed weir, and given to him.  No user's code runs on the way.
+ */
+static Identity
+become_owner_of(Oid relid)
+{
+	Identity	saved;
+	Oid			owner = weir_owner_of(relid);
+
+	if (object_aclcheck(NamespaceRelationId, get_rel_namespace(relid), owner,
+						ACL_CREATE) != ACLCHECK_OK)
+		owner = BOOTSTRAP_SUPERUSERID;
 	GetUserIdAndSecContext(&saved.user, &saved.context);
 	SetUserIdAndSecContext(owner, saved.context |
 						   SECURITY_LOCAL_USERID_CHANGE |
@@ -164,9 +190,10 @@ weir_put_guard(Oid relid, WeirPart kind, Jsonb *options, bool replace)
 				 WEIR_GUARD_TRIGGER, name);
 	if (kind == WEIR_PART_SEGMENT)
 	{
-		weir_run_ddl("CREATE TRIGGER " WEIR_GUARD_APPLY
+		weir_run_ddl("CREATE %s TRIGGER " WEIR_GUARD_APPLY
 					 " BEFORE INSERT OR UPDATE OR DELETE ON %s"
-					 " FOR EACH ROW EXECUTE FUNCTION weir.guard('apply')", name);
+					 " FOR EACH ROW EXECUTE FUNCTION weir.guard('apply')",
+					 replace ? "OR REPLACE" : "", name);
 		weir_run_ddl("ALTER TABLE ONLY %s ENABLE REPLICA TRIGGER "
 					 WEIR_GUARD_APPLY, name);
 	}
@@ -179,11 +206,16 @@ weir_put_guard(Oid relid, WeirPart kind, Jsonb *options, bool replace)
 bool
 weir_guard_is_on(Relation segment)
 {
-	TriggerDesc *triggers = segment->trigdesc;
+	Oid			guard = weir_guard_function();
+	TriggerDesc *triggers = segment->trigdesc;	/* no catalog access from here */
 
 	for (int i = 0; triggers && i < triggers->numtriggers; i++)
-		if (strcmp(triggers->triggers[i].tgname, WEIR_GUARD_TRIGGER) == 0 &&
-			triggers->triggers[i].tgenabled == TRIGGER_FIRES_ALWAYS)
+		if (triggers->triggers[i].tgfoid == guard &&
+			triggers->triggers[i].tgenabled == TRIGGER_FIRES_ALWAYS &&
+			TRIGGER_FOR_INSERT(triggers->triggers[i].tgtype) &&
+			TRIGGER_FOR_UPDATE(triggers->triggers[i].tgtype) &&
+			TRIGGER_FOR_DELETE(triggers->triggers[i].tgtype) &&
+			TRIGGER_FOR_TRUNCATE(triggers->triggers[i].tgtype))
 			return true;
 	return false;
 }
@@ -201,14 +233,16 @@ create_part(Oid parent, const char *label, const char *elements,
 										  namespace, false);
 	char	   *qualified = quote_qualified_identifier(get_namespace_name(namespace),
 													   name);
-	Oid			tablespace = get_rel_tablespace(parent);
-	char	   *space = OidIsValid(tablespace) ?
-		psprintf(" TABLESPACE %s",
-				 quote_identifier(get_tablespace_name(tablespace))) : "";
+	const char *space = weir_tablespace_clause(get_rel_tablespace(parent));
+	Oid			part;
 
 	weir_run_ddl("CREATE TABLE %s (LIKE %s%s)%s%s", qualified,
 				 weir_qualified_name(parent), elements, suffix, space);
-	return get_relname_relid(name, namespace);
+	part = get_relname_relid(name, namespace);
+	if (weir_owner_of(part) != weir_owner_of(parent))
+		weir_run_ddl("ALTER TABLE %s OWNER TO %s", qualified,
+					 quote_identifier(GetUserNameFromId(weir_owner_of(parent), false)));
+	return part;
 }
 
 /*

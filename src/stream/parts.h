@@ -20,7 +20,9 @@ typedef enum WeirPart
 	WEIR_PART_SEGMENT
 } WeirPart;
 
+extern Oid	weir_owner_of(Oid relid);
 extern char *weir_qualified_name(Oid relid);
+extern const char *weir_tablespace_clause(Oid tablespace);
 extern Oid	weir_guard_function(void);
 extern WeirPart weir_part_of(Oid relid, Oid *stream);
 

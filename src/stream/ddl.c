@@ -1,0 +1,388 @@
+/*
+ * ddl.c
+ *		What happens to streams when somebody runs DDL.
+ *
+ * The event triggers refuse at once what would break a stream, and follow
+ * what a stream must follow:
+ *	- columns cannot be changed, also not by dropping the type of the value;
+ *	- parts are attached, detached and dropped by weir only, and a stream is
+ *	  not made a part of another table, whose triggers it would then have;
+ *	- parts get the owner that their stream gets;
+ *	- a segment whose guard is dropped or switched off may get rows that nobody
+ *	  sees, so its order is no longer known;
+ *	- rows of the catalog go with their tables.
+ *
+ * They look at the objects that a command touched, whatever its tag.
+ * Constraints, triggers and rules that publishing would bypass cannot all be
+ * caught here; publishing refuses those (append/honour.c).
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "base/compat.h"
+#include "base/error.h"
+#include "base/sql.h"
+#include "catalog/cache.h"
+#include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
+#include "commands/event_trigger.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "stream/parts.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+
+PG_FUNCTION_INFO_V1(weir_on_ddl_start);
+PG_FUNCTION_INFO_V1(weir_on_ddl_end);
+PG_FUNCTION_INFO_V1(weir_on_drop);
+
+/* ---- errors ---- */
+
+static void
+refuse_column_change(Oid relid, Oid stream)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_WEIR_COLUMN_CHANGE),
+			 errmsg("cannot change the columns of \"%s\"", get_rel_name(relid)),
+			 stream == relid ? errdetail("It is a stream.") :
+			 errdetail("It is a part of stream \"%s\".", get_rel_name(stream)),
+			 errhint("Create a stream with the type of value you want and publish into that.")));
+}
+
+static void
+refuse_part(Oid relid, Oid stream, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_WEIR_PART_OF_STREAM),
+			 errmsg("cannot %s \"%s\"", what, get_rel_name(relid)),
+			 errdetail("Partitions and segments of stream \"%s\" are made and dropped by weir.",
+					   get_rel_name(stream)),
+			 errhint("Use stream_trim() to drop old segments, stream_drop() to drop the stream.")));
+}
+
+/* ---- the objects of an event ---- */
+
+typedef struct Touched
+{
+	List	   *tables;			/* OIDs */
+	List	   *columns;		/* OIDs of tables of which columns went */
+	List	   *guarded;		/* OIDs of tables of which triggers went */
+} Touched;
+
+/*
+ * Run a query whose rows are (kind, table): "t" for the table itself, "c" for
+ * a column of it, "g" for a trigger on it.
+ */
+static Touched
+objects_from(const char *query)
+{
+	Touched		touched = {NIL, NIL, NIL};
+	MemoryContext caller = CurrentMemoryContext;
+
+	SPI_connect();
+	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the objects of an event");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		char	   *kind = SPI_getvalue(tuple, SPI_tuptable->tupdesc, 1);
+		bool		isnull;
+		Oid			relid = DatumGetObjectId(SPI_getbinval(tuple, SPI_tuptable->tupdesc,
+														   2, &isnull));
+		MemoryContext old;
+
+		if (isnull)
+			continue;
+		old = MemoryContextSwitchTo(caller);
+		if (*kind == 't')
+			touched.tables = list_append_unique_oid(touched.tables, relid);
+		else if (*kind == 'c')
+			touched.columns = list_append_unique_oid(touched.columns, relid);
+		else
+			touched.guarded = list_append_unique_oid(touched.guarded, relid);
+		MemoryContextSwitchTo(old);
+	}
+	SPI_finish();
+	return touched;
+}
+
+#define OF_CLASS(name) \
+	" classid OPERATOR(pg_catalog.=) 'pg_catalog." name "'::pg_catalog.regclass"
+
+static Touched
+touched_objects(void)
+{
+	return objects_from("SELECT 't', objid FROM pg_catalog.pg_event_trigger_ddl_commands()"
+						" WHERE" OF_CLASS("pg_class")
+						" UNION ALL "
+						"SELECT 't', t.tgrelid FROM pg_catalog.pg_event_trigger_ddl_commands()"
+						" JOIN pg_catalog.pg_trigger t ON t.oid OPERATOR(pg_catalog.=) objid"
+						" WHERE" OF_CLASS("pg_trigger"));
+}
+
+static Touched
+dropped_objects(void)
+{
+	return objects_from("SELECT CASE WHEN objsubid OPERATOR(pg_catalog.=) 0 THEN 't' ELSE 'c' END, objid"
+						" FROM pg_catalog.pg_event_trigger_dropped_objects()"
+						" WHERE" OF_CLASS("pg_class")
+						" UNION ALL "
+						"SELECT 'g', pg_catalog.to_regclass(pg_catalog.format('%I.%I', address_names[1], address_names[2]))::pg_catalog.oid"
+						" FROM pg_catalog.pg_event_trigger_dropped_objects()"
+						" WHERE" OF_CLASS("pg_trigger"));
+}
+
+/* ---- after a command ---- */
+
+static void
+check_columns(Node *parsetree, Oid relid, Oid stream)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+	bool		fit = weir_columns_fit(rel);
+
+	relation_close(rel, NoLock);
+	if (parsetree && IsA(parsetree, AlterTableStmt))
+	{
+		ListCell   *lc;
+
+		foreach(lc, ((AlterTableStmt *) parsetree)->cmds)
+			fit &= lfirst_node(AlterTableCmd, lc)->subtype != AT_AlterColumnType;
+	}
+	if (!fit)
+		refuse_column_change(relid, stream);
+}
+
+/*
+ * Switched off, a guard lets rows in; switched on again by ENABLE TRIGGER ALL,
+ * as pg_restore --disable-triggers does, it goes back to its proper mode.
+ */
+static void
+check_guard(Oid relid, WeirPart part)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+	Oid			guard = weir_guard_function();
+	bool		is_on = weir_guard_is_on(rel);
+	char	   *names[2] = {NULL, NULL};	/* of the one and the other guard */
+
+	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &rel->trigdesc->triggers[i];
+
+		if (trigger->tgfoid == guard &&
+			trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN)
+			names[TRIGGER_FOR_ROW(trigger->tgtype)] =
+				pstrdup(quote_identifier(trigger->tgname));
+	}
+	if (part == WEIR_PART_SEGMENT && !is_on)
+	{
+		weir_verified_delete(relid);
+		CacheInvalidateRelcache(rel);
+	}
+	relation_close(rel, NoLock);
+	if (names[0])
+		weir_run_ddl("ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %s",
+					 weir_qualified_name(relid), names[0]);
+	if (names[1])
+		weir_run_ddl("ALTER TABLE ONLY %s ENABLE REPLICA TRIGGER %s",
+					 weir_qualified_name(relid), names[1]);
+}
+
+/* ALTER TABLE stream OWNER TO does not reach the parts: hand it on. */
+static void
+follow_owner(Oid stream)
+{
+	Oid			owner = weir_owner_of(stream);
+	List	   *parts = find_all_inheritors(stream, NoLock, NULL);
+	ListCell   *lc;
+
+	foreach(lc, parts)
+	{
+		Oid			relid = lfirst_oid(lc);
+
+		if (weir_owner_of(relid) != owner)
+			weir_run_ddl("ALTER TABLE %s OWNER TO %s",
+						 weir_qualified_name(relid),
+						 quote_identifier(GetUserNameFromId(owner, false)));
+	}
+}
+
+/* A table that somebody has made or hung under a part of a stream. */
+static void
+check_parent(Oid relid, WeirPart part)
+{
+	Oid			stream;
+	Oid			parent;
+
+	if (!get_rel_relispartition(relid))
+		return;
+	parent = get_partition_parent(relid, true);
+	if (part == WEIR_PART_STREAM)
+		refuse_part(relid, relid, "attach to another table stream");
+	if (part == WEIR_PART_NONE && OidIsValid(parent) &&
+		weir_part_of(parent, &stream) != WEIR_PART_NONE)
+		refuse_part(parent, stream, "add a partition to");
+}
+
+/* The other table that is named in ALTER TABLE ... ATTACH or DETACH. */
+static Oid
+attached_or_detached(Node *parsetree)
+{
+	ListCell   *lc;
+
+	if (parsetree == NULL || !IsA(parsetree, AlterTableStmt))
+		return InvalidOid;
+	foreach(lc, ((AlterTableStmt *) parsetree)->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		if (cmd->subtype == AT_AttachPartition ||
+			cmd->subtype == AT_DetachPartition ||
+			cmd->subtype == AT_DetachPartitionFinalize)
+			return RangeVarGetRelid(((PartitionCmd *) cmd->def)->name, NoLock,
+									true);
+	}
+	return InvalidOid;
+}
+
+static void
+check_touched(Node *parsetree, Oid relid)
+{
+	Oid			stream;
+	Oid			other = attached_or_detached(parsetree);
+	WeirPart	part = weir_part_of(relid, &stream);
+
+	check_parent(relid, part);
+	if (OidIsValid(other))
+	{
+		Oid			its_stream;
+
+		check_parent(other, weir_part_of(other, &its_stream));
+	}
+	if (part == WEIR_PART_NONE || !OidIsValid(stream))
+		return;
+	check_columns(parsetree, relid, stream);
+	check_guard(relid, part);
+	if (part == WEIR_PART_STREAM)
+		follow_owner(relid);
+}
+
+Datum
+weir_on_ddl_end(PG_FUNCTION_ARGS)
+{
+	EventTriggerData *event = (EventTriggerData *) fcinfo->context;
+	Touched		touched;
+	ListCell   *lc;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("weir.on_ddl_end() must be called as an event trigger")));
+	if (weir_in_own_ddl() || !weir_is_installed())
+		PG_RETURN_NULL();
+	touched = touched_objects();
+	foreach(lc, touched.tables)
+		check_touched(event->parsetree, lfirst_oid(lc));
+	PG_RETURN_NULL();
+}
+
+/* ---- before a command ---- */
+
+/*
+ * DETACH PARTITION CONCURRENTLY commits on its way, so at its end it is too
+ * late to refuse it; ATTACH needs no wait for a lock to be refused.
+ */
+Datum
+weir_on_ddl_start(PG_FUNCTION_ARGS)
+{
+	EventTriggerData *event = (EventTriggerData *) fcinfo->context;
+	Oid			stream;
+	Oid			relid;
+	Oid			other;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("weir.on_ddl_start() must be called as an event trigger")));
+	if (weir_in_own_ddl() || !weir_is_installed())
+		PG_RETURN_NULL();
+	other = attached_or_detached(event->parsetree);
+	if (!OidIsValid(other))
+		PG_RETURN_NULL();
+	if (weir_part_of(other, &stream) != WEIR_PART_NONE)
+		refuse_part(other, stream, "attach or detach");
+	relid = RangeVarGetRelid(((AlterTableStmt *) event->parsetree)->relation,
+							 NoLock, true);
+	if (OidIsValid(relid) && weir_part_of(relid, &stream) != WEIR_PART_NONE)
+		refuse_part(relid, stream, "attach a part to or detach one from");
+	PG_RETURN_NULL();
+}
+
+/* ---- DROP ---- */
+
+/*
+ * Refuse to take a stream apart.  A part goes only with its stream, or when
+ * weir drops it: what a reader must know of it (where the partition starts
+ * now) is recorded before.
+ */
+static void
+check_dropped(const Touched *dropped)
+{
+	ListCell   *lc;
+	Oid			stream;
+
+	foreach(lc, dropped->tables)
+	{
+		WeirPart	part = weir_part_of(lfirst_oid(lc), &stream);
+
+		if ((part == WEIR_PART_PARTITION || part == WEIR_PART_SEGMENT) &&
+			OidIsValid(stream) && !list_member_oid(dropped->tables, stream) &&
+			get_rel_name(stream) != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_WEIR_PART_OF_STREAM),
+					 errmsg("cannot drop a part of stream \"%s\" alone",
+							get_rel_name(stream)),
+					 errhint("Use stream_trim() to drop old segments, stream_drop() to drop the stream.")));
+	}
+	foreach(lc, dropped->columns)
+		if (weir_part_of(lfirst_oid(lc), &stream) != WEIR_PART_NONE &&
+			get_rel_name(lfirst_oid(lc)) != NULL)
+			refuse_column_change(lfirst_oid(lc), stream);
+	foreach(lc, dropped->guarded)
+	{
+		WeirPart	part = weir_part_of(lfirst_oid(lc), &stream);
+
+		if (part != WEIR_PART_NONE)
+			check_guard(lfirst_oid(lc), part);
+	}
+}
+
+Datum
+weir_on_drop(PG_FUNCTION_ARGS)
+{
+	Touched		dropped;
+	ListCell   *lc;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("weir.on_drop() must be called as an event trigger")));
+	if (!weir_is_installed())
+		PG_RETURN_NULL();
+	dropped = dropped_objects();
+	if (!weir_in_own_ddl())
+		check_dropped(&dropped);
+	foreach(lc, dropped.tables)
+	{
+		Oid			relid = lfirst_oid(lc);
+
+		if (weir_segment_delete(relid))
+			weir_verified_delete(relid);
+		else if (!weir_partition_delete(relid))
+			weir_stream_delete(relid);
+	}
+	PG_RETURN_NULL();
+}
