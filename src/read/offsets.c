@@ -76,9 +76,28 @@ weir_stream_next_offset(PG_FUNCTION_ARGS)
 
 /* ---- by time ---- */
 
+/* The time of an item of an unverified heap, PG_INT64_MIN if it is gone. */
+static int64
+ts_of_sorted(Relation rel, const WeirSorted *sorted, int64 place)
+{
+	ItemPointer tid = &sorted->items[place].tid;
+	Buffer		buffer = ReadBuffer(rel, ItemPointerGetBlockNumber(tid));
+	int64		ts = PG_INT64_MIN;
+	Page		page;
+	ItemId		id;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	id = PageGetItemId(page, ItemPointerGetOffsetNumber(tid));
+	if (ItemIdIsNormal(id))
+		ts = weir_tuple_ts((HeapTupleHeader) PageGetItem(page, id));
+	UnlockReleaseBuffer(buffer);
+	return ts;
+}
+
 /* In a heap of any order: the least offset whose time is at least ts. */
 static int64
-offset_at_sorted(Relation rel, WeirSorted *sorted, int64 ts)
+offset_at_sorted(Relation rel, const WeirSorted *sorted, int64 ts)
 {
 	int64		low = 0;
 	int64		high = sorted->nitems;
@@ -86,19 +105,8 @@ offset_at_sorted(Relation rel, WeirSorted *sorted, int64 ts)
 	while (low < high)
 	{
 		int64		middle = low + (high - low) / 2;
-		ItemPointer tid = &sorted->items[middle].tid;
-		Buffer		buffer = ReadBuffer(rel, ItemPointerGetBlockNumber(tid));
-		Page		page;
-		ItemId		id;
-		bool		below;
 
-		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		page = BufferGetPage(buffer);
-		id = PageGetItemId(page, ItemPointerGetOffsetNumber(tid));
-		below = ItemIdIsNormal(id) &&
-			weir_tuple_ts((HeapTupleHeader) PageGetItem(page, id)) < ts;
-		UnlockReleaseBuffer(buffer);
-		if (below)
+		if (ts_of_sorted(rel, sorted, middle) < ts)
 			low = middle + 1;
 		else
 			high = middle;
@@ -138,46 +146,60 @@ offset_from_page(Relation rel, BlockNumber block, BlockNumber nblocks, int64 ts)
 	return offset;
 }
 
-/* What a segment says of a time. */
-typedef enum Answer
-{
-	NOTHING,					/* it has no item */
-	ALL_OLDER,
-	HERE						/* its first offset not older is this one */
-} Answer;
-
-static Answer
-ask_segment(const WeirSegmentRow *row, int64 ts, int64 *offset)
+/* Open a segment; sorted: its order, if it is not the physical one. */
+static Relation
+open_segment(const WeirSegmentRow *row, WeirSorted **sorted)
 {
 	Relation	rel = try_table_open(row->segment, AccessShareLock);
-	WeirSorted *sorted = NULL;
-	Answer		answer = NOTHING;
+
+	*sorted = NULL;
+	if (rel != NULL && !weir_heap_lookup(rel)->verified)
+	{
+		*sorted = weir_sorted_get(rel);
+		if ((*sorted)->in_order)
+			*sorted = NULL;
+	}
+	return rel;
+}
+
+/* The time of the first item of a segment; false if it has none. */
+static bool
+begins_at(const WeirSegmentRow *row, int64 *ts)
+{
+	WeirSorted *sorted;
+	Relation	rel = open_segment(row, &sorted);
 
 	if (rel == NULL)
-		return NOTHING;
-	if (!weir_heap_lookup(rel)->verified)
-	{
-		sorted = weir_sorted_get(rel);
-		if (sorted->in_order)
-			sorted = NULL;
-	}
-	*offset = -1;
-	if (weir_first_ts(rel) != 0)
-	{
-		BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
-
-		*offset = sorted ? offset_at_sorted(rel, sorted, ts) :
-			offset_from_page(rel, weir_seek_block(rel, nblocks, WEIR_SEEK_TS, ts),
-							 nblocks, ts);
-		answer = *offset >= 0 ? HERE : ALL_OLDER;
-	}
+		return false;
+	*ts = sorted ? ts_of_sorted(rel, sorted, 0) : weir_first_ts(rel);
 	table_close(rel, NoLock);
-	return answer;
+	return *ts != 0;
+}
+
+/* The first offset in a segment whose time is at least ts; -1: none. */
+static int64
+offset_in(const WeirSegmentRow *row, int64 ts)
+{
+	WeirSorted *sorted;
+	Relation	rel = open_segment(row, &sorted);
+	BlockNumber nblocks;
+	int64		offset;
+
+	if (rel == NULL)
+		return -1;
+	nblocks = RelationGetNumberOfBlocks(rel);
+	offset = sorted ? offset_at_sorted(rel, sorted, ts) :
+		offset_from_page(rel, weir_seek_block(rel, nblocks, WEIR_SEEK_TS, ts),
+						 nblocks, ts);
+	table_close(rel, NoLock);
+	return offset;
 }
 
 /*
  * The first offset, whether its message is visible or not, whose time is at
- * least ts; -1 if there is none.  A binary search over segments, then pages.
+ * least ts; -1 if there is none.  A binary search over the beginnings of
+ * segments finds the last one that begins before; the offset lies there, or
+ * begins a segment behind it.
  */
 static int64
 offset_at(WeirPartition *partition, int64 ts)
@@ -186,30 +208,26 @@ offset_at(WeirPartition *partition, int64 ts)
 	int			low = 0;
 	int			high = list_length(segments);
 	int64		offset = -1;
+	int64		begin;
 
-	/* Find the first segment that has such an offset. */
 	while (low < high)
 	{
 		int			probe = (low + high) / 2;
 		int			after = probe + 1;
-		int64		found;
-		Answer		answer = NOTHING;
 
-		/* One that says nothing: ask those before it. */
-		for (; probe >= low; probe--)
-		{
-			answer = ask_segment(list_nth(segments, probe), ts, &found);
-			if (answer != NOTHING)
-				break;
-		}
-		if (answer == HERE)
-		{
-			offset = found;
-			high = probe;
-		}
-		else
+		/* One without an item says nothing: ask those before it. */
+		while (probe >= low && !begins_at(list_nth(segments, probe), &begin))
+			probe--;
+		if (probe < low || begin < ts)
 			low = after;
+		else
+			high = probe;
 	}
+	/* The last one that begins before ts, passing over those without items. */
+	for (low--; low > 0 && !begins_at(list_nth(segments, low), &begin); low--)
+		;
+	for (low = Max(low, 0); low < list_length(segments) && offset < 0; low++)
+		offset = offset_in(list_nth(segments, low), ts);
 	list_free_deep(segments);
 	return offset;
 }
