@@ -67,16 +67,11 @@ check_triggers(Relation rel)
 static void
 check_constraints(Relation rel)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-	TupleConstr *constr = desc->constr;
+	TupleConstr *constr = RelationGetDescr(rel)->constr;
 
 	for (int i = 0; constr && i < constr->num_check; i++)
 		if (strcmp(constr->check[i].ccname, WEIR_PARTITION_CHECK) != 0)
 			refuse(rel, "constraint", pstrdup(constr->check[i].ccname));
-	for (int i = WEIR_COL_KEY - 1; i < WEIR_NCOLS; i++)
-		if (TupleDescAttr(desc, i)->attnotnull)
-			refuse(rel, "NOT NULL of column",
-				   NameStr(TupleDescAttr(desc, i)->attname));
 }
 
 /* Statement triggers of the stream.  The caller holds a lock on it. */

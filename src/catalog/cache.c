@@ -274,7 +274,8 @@ weir_partition_open(WeirStream *stream, int number, LOCKMODE lockmode)
 				 errdetail_plural("It has %d partition, numbered 0.",
 								  "It has %d partitions, numbered from 0.",
 								  stream->npartitions, stream->npartitions)));
-	LockRelationOid(stream->partitions[number].oid, lockmode);
+	if (lockmode != NoLock)
+		LockRelationOid(stream->partitions[number].oid, lockmode);
 	return &stream->partitions[number];
 }
 
@@ -318,8 +319,11 @@ weir_heap_lookup(Relation segment)
 void
 weir_check_privilege(Oid stream, AclMode mode)
 {
-	AclResult	result = pg_class_aclcheck(stream, GetUserId(), mode);
+	AclResult	result;
 
+	/* Also a REVOKE counts at once, within an open transaction too. */
+	AcceptInvalidationMessages();
+	result = pg_class_aclcheck(stream, GetUserId(), mode);
 	if (result != ACLCHECK_OK)
 		aclcheck_error(result, OBJECT_TABLE, get_rel_name(stream));
 	if (unlikely(check_enable_rls(stream, InvalidOid, true) == RLS_ENABLED))

@@ -43,7 +43,7 @@ weir_columns_fit(Relation rel)
 			att->atthasdef || att->atthasmissing ||
 			strcmp(NameStr(att->attname), columns[i].name) != 0 ||
 			(OidIsValid(columns[i].type) && att->atttypid != columns[i].type) ||
-			(columns[i].notnull && !att->attnotnull))
+			att->attnotnull != columns[i].notnull)
 			return false;
 	}
 	return true;
@@ -57,5 +57,5 @@ weir_require_columns(Relation rel)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("table \"%s\" does not have the columns of a stream",
 						RelationGetRelationName(rel)),
-				 errdetail("They are: partition integer, \"offset\" bigint and ts timestamptz, not null; key text, value of any type, headers jsonb; in this order, without defaults.")));
+				 errdetail("They are: partition integer, \"offset\" bigint and ts timestamptz, not null; key text, value of any type and headers jsonb, nullable; in this order, without defaults.")));
 }

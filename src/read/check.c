@@ -10,6 +10,7 @@
 
 #include "access/table.h"
 #include "append/order.h"
+#include "append/tail.h"
 #include "base/compat.h"
 #include "base/error.h"
 #include "catalog/cache.h"
@@ -38,6 +39,7 @@ typedef struct Check
 	int			partition;
 	Oid			segment;
 	int			problems;		/* of this segment */
+	int			total;
 } Check;
 
 static bool
@@ -55,6 +57,7 @@ put_problem(void *arg, const char *problem, const char *detail)
 	values[3] = CStringGetTextDatum(detail);
 	tuplestore_putvalues(check->rsinfo->setResult, check->rsinfo->setDesc,
 						 values, nulls);
+	check->total++;
 	return ++check->problems < MAX_PROBLEMS;
 }
 
@@ -118,16 +121,20 @@ check_partitions(Check *check, WeirStream *stream)
 
 /* ---- what lies in the heaps ---- */
 
-/* No offset twice among the visible messages of a heap in any order. */
+/* No offset twice in a heap in any order, and no time that falls. */
 static void
 check_unverified(Check *check, Relation rel, const WeirSegmentRow *row)
 {
 	WeirSorted *sorted = weir_sorted_get(rel);
 	WeirWalk	walk;
-	int64		last = -1;
+	int64		last = PG_INT64_MIN;
 
 	if (sorted->in_order)
+	{
+		weir_order_check(rel, check->partition, row->lower, row->upper,
+						 put_problem, check);
 		return;
+	}
 	for (int64 i = 1; i < sorted->nitems; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -137,15 +144,19 @@ check_unverified(Check *check, Relation rel, const WeirSegmentRow *row)
 								  sorted->items[i].offset)))
 			return;
 	}
+	if (check->problems > 0)
+		return;
 	weir_walk_begin(&walk, row->partition, GetActiveSnapshot(), row->lower, false);
-	while (check->problems == 0 && weir_walk_next(&walk) &&
-		   walk.offset < row->upper)
+	while (weir_walk_next(&walk) && walk.offset < row->upper)
 	{
-		if (walk.offset <= last)
-			put_problem(check, "order",
-						psprintf("offset " INT64_FORMAT " comes after " INT64_FORMAT,
-								 walk.offset, last));
-		last = walk.offset;
+		int64		ts = weir_tuple_ts(walk.tuple.t_data);
+
+		if (ts < last &&
+			!put_problem(check, "time",
+						 psprintf("offset " INT64_FORMAT " is older than the one before it",
+								  walk.offset)))
+			break;
+		last = ts;
 	}
 	weir_walk_end(&walk);
 }
@@ -171,15 +182,28 @@ check_segment(Check *check, const WeirSegmentRow *row)
 	table_close(rel, NoLock);
 }
 
+/* Nothing that is visible may lie beyond what can have been given. */
+static void
+check_end(Check *check, WeirPartition *partition)
+{
+	int64		end = weir_stable_end(partition, GetActiveSnapshot());
+	int64		next = weir_next_offset(partition);
+
+	check->segment = InvalidOid;
+	if (end > next)
+		put_problem(check, "end",
+					psprintf("stable end " INT64_FORMAT " is beyond the next offset "
+							 INT64_FORMAT, end, next));
+}
+
 static void
 check_partition(Check *check, WeirStream *stream, int number)
 {
 	WeirPartition *partition = weir_partition_open(stream, number, AccessShareLock);
 	Relation	rel = table_open(partition->oid, AccessShareLock);
 	List	   *rows = weir_segment_list(partition->oid);
-	int64		end = weir_stable_end(partition, GetActiveSnapshot());
-	int64		next = weir_next_offset(partition);
 	int64		upper = -1;
+	int			before = check->total;
 	ListCell   *lc;
 
 	check->partition = number;
@@ -189,10 +213,6 @@ check_partition(Check *check, WeirStream *stream, int number)
 	if (!same_segments(rows, weir_attached_segments(rel)))
 		put_problem(check, "segments",
 					"the attached segments are not those that are recorded");
-	if (end > next)
-		put_problem(check, "end",
-					psprintf("stable end " INT64_FORMAT " is beyond the next offset "
-							 INT64_FORMAT, end, next));
 	foreach(lc, rows)
 	{
 		WeirSegmentRow *row = lfirst(lc);
@@ -204,6 +224,9 @@ check_partition(Check *check, WeirStream *stream, int number)
 		upper = row->upper;
 		check_segment(check, row);
 	}
+	/* What follows reads, and would stumble over what was found. */
+	if (check->total == before)
+		check_end(check, partition);
 	table_close(rel, NoLock);
 }
 

@@ -79,29 +79,47 @@ sort_segment(const WeirSegmentRow *row, int partition)
 }
 
 static void
+put_action(ReturnSetInfo *rsinfo, int partition, Oid segment,
+		   const char *action)
+{
+	Datum		values[3];
+	bool		nulls[3] = {false};
+
+	values[0] = Int32GetDatum(partition);
+	values[1] = ObjectIdGetDatum(segment);
+	values[2] = CStringGetTextDatum(action);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* First let workers verify: once we sort, our own locks keep them away. */
+static void
 repair_partition(ReturnSetInfo *rsinfo, WeirPartition *partition)
 {
 	List	   *segments = weir_segment_list(partition->oid);
+	List	   *unordered = NIL;
 	ListCell   *lc;
 
 	foreach(lc, segments)
 	{
 		WeirSegmentRow *row = lfirst(lc);
-		const char *action;
 		bool		guarded;
-		Datum		values[3];
-		bool		nulls[3] = {false};
 
 		CHECK_FOR_INTERRUPTS();
 		if (is_verified(row, &guarded))
 			continue;
-		action = !guarded ? "unguarded" :
-			weir_get_verified(row) ? "verified" :
-			sort_segment(row, partition->number);
-		values[0] = Int32GetDatum(partition->number);
-		values[1] = ObjectIdGetDatum(row->segment);
-		values[2] = CStringGetTextDatum(action);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		if (!guarded)
+			put_action(rsinfo, partition->number, row->segment, "unguarded");
+		else if (weir_get_verified(row))
+			put_action(rsinfo, partition->number, row->segment, "verified");
+		else
+			unordered = lappend(unordered, row);
+	}
+	foreach(lc, unordered)
+	{
+		WeirSegmentRow *row = lfirst(lc);
+
+		put_action(rsinfo, partition->number, row->segment,
+				   sort_segment(row, partition->number));
 	}
 }
 

@@ -59,7 +59,7 @@ weir_seek_block(Relation segment, BlockNumber nblocks, WeirSeek what,
 {
 	BlockNumber low = 0;
 	BlockNumber high = nblocks;
-	BlockNumber probe;
+	BlockNumber answer = nblocks;
 	int64		last;
 
 	/* Most readers stand at the end: look there first. */
@@ -69,15 +69,21 @@ weir_seek_block(Relation segment, BlockNumber nblocks, WeirSeek what,
 	while (low < high)
 	{
 		BlockNumber middle = low + (high - low) / 2;
+		BlockNumber probe = middle;
 		bool		found = false;
 
 		CHECK_FOR_INTERRUPTS();
-		for (probe = middle; probe < high && !found; probe++)
-			found = last_on_page(segment, probe, what, &last);
+		while (probe < high &&
+			   !(found = last_on_page(segment, probe, what, &last)))
+			probe++;
 		if (found && last < wanted)
-			low = probe;		/* already one past the page that answered */
+			low = probe + 1;
 		else
+		{
+			if (found)
+				answer = probe;
 			high = middle;
+		}
 	}
-	return low;
+	return answer;
 }

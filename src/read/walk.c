@@ -34,6 +34,7 @@
 #include "postgres.h"
 
 #include "access/heapam.h"
+#include "access/subtrans.h"
 #include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
@@ -59,6 +60,19 @@ typedef enum Verdict
 
 /* ---- one item; the caller holds the page's content lock ---- */
 
+/*
+ * A savepoint of ours that was rolled back after the snapshot was taken looks
+ * like somebody else's transaction that is in progress.
+ */
+static bool
+is_own_aborted(TransactionId xid)
+{
+	TransactionId own = GetTopTransactionIdIfAny();
+
+	return TransactionIdIsValid(own) &&
+		TransactionIdEquals(SubTransGetTopmostTransaction(xid), own);
+}
+
 static Verdict
 judge(WeirWalk *walk, HeapTuple tuple, bool all_visible)
 {
@@ -78,14 +92,11 @@ judge(WeirWalk *walk, HeapTuple tuple, bool all_visible)
 			walk->own_seen = true;
 		return VISIBLE;
 	}
-	/* Known to be aborted, even if it was in progress as of the snapshot. */
-	if (HeapTupleHeaderXminInvalid(header))
-		return NEVER;
 	xmin = HeapTupleHeaderGetXmin(header);
 	if (TransactionIdIsCurrentTransactionId(xmin))
 		return UNDECIDED;
-	/* Aborted is final, also for one that was in progress then. */
-	if (XidInMVCCSnapshot(xmin, walk->snapshot) && !TransactionIdDidAbort(xmin))
+	/* Whatever became of it since: a snapshot reads the same every time. */
+	if (XidInMVCCSnapshot(xmin, walk->snapshot) && !is_own_aborted(xmin))
 		return UNDECIDED;
 	return NEVER;
 }

@@ -168,6 +168,10 @@ weir_stream_adopt(PG_FUNCTION_ARGS)
 	ListCell   *lc;
 
 	weir_require_writable("stream_adopt()");
+	if (get_rel_name(relid) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid)));
 	weir_check_owner(relid);
 	LockRelationOid(relid, ShareRowExclusiveLock);
 	row.options = options_of(relid);
