@@ -30,9 +30,9 @@
  * and one hold is at most WEIR_HOLD_MESSAGES or WEIR_HOLD_BYTES, or one larger
  * message.
  *
- * Lock order: stream, partition, segment, next or previous segment, TOAST
- * table, TOAST index (all RowExclusive); append lock; relation extension lock;
- * buffer locks.
+ * Lock order: stream, partition, segment (RowExclusive), next and previous
+ * segment (AccessShare), TOAST table and index (RowExclusive); append lock;
+ * relation extension lock; buffer locks.
  */
 #include "postgres.h"
 

@@ -135,9 +135,9 @@ set_target(WeirPartition *partition, uint64 rolls, const WeirSegmentRow *row,
 	target->known = true;
 }
 
-/* Whose transaction has the last offset of a full segment?  False: not full. */
+/* Does a segment hold its last offset? */
 static bool
-filler_of(const WeirSegmentRow *row, TransactionId *filler)
+is_full(const WeirSegmentRow *row)
 {
 	Relation	rel = try_table_open(row->segment, AccessShareLock);
 	BlockNumber nblocks = rel ? RelationGetNumberOfBlocks(rel) : 0;
@@ -150,8 +150,51 @@ filler_of(const WeirSegmentRow *row, TransactionId *filler)
 	}
 	if (rel)
 		table_close(rel, AccessShareLock);
-	*filler = tail.xmin;
 	return tail.found && tail.offset == row->upper - 1;
+}
+
+/*
+ * Make the segment after the last one ourselves; stream/maker.c says why it
+ * takes this lock.  open is where messages would go on otherwise; false if it
+ * has room again.
+ */
+static bool
+make_inline(WeirPartition *partition, const Candidate *open,
+			const WeirSegmentRow *last)
+{
+	LockRelationOid(open->row.segment, ShareUpdateExclusiveLock);
+	if (open->verified && !is_full(&open->row))
+		return false;
+	weir_make_next_segment(partition->oid, last->lower);
+	return true;
+}
+
+/* Can this segment be appended to, as soon as a worker has verified it? */
+static bool
+is_usable(const Candidate *c)
+{
+	return c->exists &&
+		(c->verified ||
+		 (c->nblocks <= VERIFY_BLOCKS && weir_get_verified(&c->row)));
+}
+
+/*
+ * The first usable segment after one.  *last becomes the last one there is, if
+ * none is.
+ */
+static bool
+next_usable(WeirPartition *partition, WeirSegmentRow *last,
+			WeirSegmentRow *usable)
+{
+	while (weir_segment_next(partition->oid, last->lower, usable))
+	{
+		Candidate	c = look_at(usable);
+
+		if (is_usable(&c))
+			return true;
+		*last = *usable;
+	}
+	return false;
 }
 
 /*
@@ -166,61 +209,48 @@ find_target(WeirPartition *partition, Oid left, WeirLeave leave)
 	{
 		uint64		rolls = pg_atomic_read_u64(&partition->slot->rolls);
 		Candidate	open;
+		WeirSegmentRow last;
+		WeirSegmentRow target;
 		WeirSegmentRow next;
-		bool		has_next;
 		bool		early;
-		TransactionId filler = InvalidTransactionId;
 
 		CHECK_FOR_INTERRUPTS();
 		pg_memory_barrier();	/* the counter first, then the rows */
 		WEIR_DEBUG_POINT("target_looking");
 		if (!find_open(partition->oid, &open))
 			continue;
-		has_next = weir_segment_next(partition->oid, open.row.lower, &next);
-
-		if (open.verified && open.row.segment != left)
+		last = open.row;
+		if (open.row.segment != left && open.verified)
+			target = open.row;
+		else if (open.row.segment != left && is_usable(&open))
+			continue;
+		else if (!next_usable(partition, &last, &target))
 		{
-			set_target(partition, rolls, &open.row,
-					   has_next ? next.segment : InvalidOid);
-			return;
-		}
-		if (!open.verified && open.nblocks <= VERIFY_BLOCKS &&
-			open.row.segment != left)
-		{
-			if (weir_get_verified(&open.row))
+			early = open.verified && leave == WEIR_LEAVE_EARLY;
+			if (weir_get_next_segment(partition->oid, &last) == WEIR_MADE)
 				continue;
-			left = open.row.segment;	/* not in order, or not to be had */
-		}
-		if (has_next)
-		{
-			WeirSegmentRow after;
-			bool		has_after = weir_segment_next(partition->oid,
-													  next.lower, &after);
-
-			if (!look_at(&next).verified)
-				weir_get_verified(&next);
-			set_target(partition, rolls, &next,
-					   has_after ? after.segment : InvalidOid);
-			return;
-		}
-		early = open.verified && leave == WEIR_LEAVE_EARLY;
-		if (open.verified && !early && !filler_of(&open.row, &filler))
-			left = InvalidOid;	/* it has room again */
-		else if (weir_get_next_segment(partition->oid, &open.row, early,
-									   filler) == WEIR_NOT_MADE)
-		{
+			if (!early && make_inline(partition, &open, &last))
+				continue;
+			if (!early)
+			{
+				left = InvalidOid;
+				continue;
+			}
 			set_target(partition, rolls, &open.row, InvalidOid);
 			partition->target.stay_until = GetCurrentTimestamp() + PUT_OFF;
 			return;
 		}
+		set_target(partition, rolls, &target,
+				   weir_segment_next(partition->oid, target.lower, &next) ?
+				   next.segment : InvalidOid);
+		return;
 	}
 }
 
 static Relation
-open_part(Oid segment)
+open_part(Oid segment, LOCKMODE lockmode)
 {
-	return OidIsValid(segment) ?
-		try_table_open(segment, RowExclusiveLock) : NULL;
+	return OidIsValid(segment) ? try_table_open(segment, lockmode) : NULL;
 }
 
 /*
@@ -241,9 +271,9 @@ weir_target_open(WeirStream *stream, WeirPartition *partition,
 		CHECK_FOR_INTERRUPTS();
 		if (!target->known)
 			find_target(partition, InvalidOid, WEIR_LEAVE_NOT);
-		open->segment = open_part(target->segment);
-		open->previous = open_part(target->previous);
-		open->next = open_part(target->next);
+		open->segment = open_part(target->segment, RowExclusiveLock);
+		open->previous = open_part(target->previous, AccessShareLock);
+		open->next = open_part(target->next, AccessShareLock);
 		if (open->segment != NULL &&
 			(heap = weir_heap_lookup(open->segment))->verified)
 		{
@@ -269,9 +299,9 @@ weir_target_close(WeirOpenTarget *open)
 	if (open->segment)
 		table_close(open->segment, NoLock);
 	if (open->previous)
-		table_close(open->previous, NoLock);
+		table_close(open->previous, AccessShareLock);
 	if (open->next)
-		table_close(open->next, NoLock);
+		table_close(open->next, AccessShareLock);
 }
 
 /* Look for a new target because the current one is stale, full or old. */

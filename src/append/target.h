@@ -8,7 +8,7 @@
 #include "catalog/cache.h"
 #include "utils/rel.h"
 
-/* The target's heaps, open and locked RowExclusive. */
+/* The target's heaps: RowExclusive on the segment, AccessShare on the others. */
 typedef struct WeirOpenTarget
 {
 	Relation	segment;

@@ -191,6 +191,14 @@ check_guard(Oid relid, WeirPart part)
 					 weir_qualified_name(relid), names[1]);
 }
 
+static bool
+is_table(Oid relid)
+{
+	char		relkind = get_rel_relkind(relid);
+
+	return relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE;
+}
+
 /* ALTER TABLE stream OWNER TO does not reach the parts: hand it on. */
 static void
 follow_owner(Oid stream)
@@ -262,10 +270,12 @@ check_touched(Node *parsetree, Oid relid)
 
 		check_parent(other, weir_part_of(other, &its_stream));
 	}
+	/* A restored table has its guard before it has its row. */
+	if (is_table(relid))
+		check_guard(relid, part);
 	if (part == WEIR_PART_NONE || !OidIsValid(stream))
 		return;
 	check_columns(parsetree, relid, stream);
-	check_guard(relid, part);
 	if (part == WEIR_PART_STREAM)
 		follow_owner(relid);
 }

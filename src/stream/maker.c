@@ -13,14 +13,15 @@
  *	  the next one is committed, so every publisher can see it.
  * 3. The asker makes it inline, in its own transaction, if the stream is from
  *	  this transaction (no worker can see it), if it holds itself what the
- *	  worker would wait for, or if the worker failed.  Then nobody else sees
- *	  the segment before the commit, and others must not go on behind our
- *	  messages meanwhile.  So inline is right only if the last segment will
- *	  never take another message: its last offset is given to a committed
- *	  transaction, or to this one (whose abort takes the new segment along).
- *	  An offset of an aborted one is no proof: VACUUM forgets it, and the
- *	  segment has room again.  If that transaction is still running we wait for
- *	  its end, holding no maker's lock, and look again.
+ *	  worker would wait for, or if no worker could be had.  Then nobody else
+ *	  sees the segment before the commit, and nobody may go on in the last one
+ *	  behind our messages meanwhile.  A full segment gets room again when VACUUM
+ *	  forgets a rolled-back end, so the asker first takes ShareUpdateExclusive
+ *	  on it, to the end of its transaction: VACUUM waits for that, and so does
+ *	  a worker that would verify a segment that was left as unverified.  With
+ *	  the lock it looks again whether the segment is full.  The other publishers
+ *	  wait for the same lock, where the deadlock detector sees them, and find
+ *	  the new segment when they have it.
  * 4. An early roll, of a segment that is not full, is never inline but for a
  *	  stream that nobody else can see; it is put off.
  *
@@ -30,8 +31,6 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "access/transam.h"
-#include "access/xact.h"
 #include "base/compat.h"
 #include "base/debug.h"
 #include "base/worker.h"
@@ -42,7 +41,6 @@
 #include "stream/parts.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
-#include "storage/procarray.h"
 #include "utils/lsyscache.h"
 
 /* The sub-object number under which makers of one partition queue. */
@@ -128,81 +126,31 @@ make_by_worker(Oid partition, const WeirSegmentRow *last)
 }
 
 /*
- * No worker, and the last offset is not settled.  Wait for the transaction
- * that has it, where the deadlock detector sees it; if it has aborted there
- * is nothing to wait for that would help.
- */
-static void
-wait_for_filler(Oid partition, const WeirSegmentRow *last,
-				TransactionId filler)
-{
-	if (!TransactionIdIsInProgress(filler) && !TransactionIdDidCommit(filler))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("no background worker could make the next segment of partition \"%s\"",
-						get_rel_name(partition)),
-				 errdetail("Segment \"%s\" ends with messages that were rolled back, so it cannot be left without one.",
-						   get_rel_name(last->segment)),
-				 errhint("Try again, run VACUUM on the segment, or raise max_worker_processes.")));
-	XactLockTableWait(filler, NULL, NULL, XLTW_None);
-}
-
-/*
- * Will the last segment never take another message, even if nobody else can
- * see the next one?  filler: whose transaction has its last offset.
- */
-static bool
-is_closed_for_good(Oid partition, const WeirSegmentRow *last,
-				   TransactionId filler)
-{
-	return is_ours_alone(last->segment) ||
-		we_hold(partition, ShareRowExclusiveLock) ||
-		!TransactionIdIsValid(filler) ||
-		TransactionIdIsCurrentTransactionId(filler) ||
-		TransactionIdDidCommit(filler);
-}
-
-/*
- * See to it that there is a segment after the last one.  filler is the
- * transaction that has the last offset of a full segment, InvalidTransactionId
- * for one that is left because its order is not known, FrozenTransactionId
- * where that cannot be told any more because it committed long ago.  early:
- * the segment is not full, and the roll may be put off.
+ * See to it that there is a committed segment after the last one, or, for a
+ * stream of this transaction, any.  WEIR_NO_WORKER: help yourself.
  */
 WeirMade
-weir_get_next_segment(Oid partition, const WeirSegmentRow *last, bool early,
-					  TransactionId filler)
+weir_get_next_segment(Oid partition, const WeirSegmentRow *last)
 {
 	LOCKTAG		tag;
 	WeirMade	made = WEIR_MADE;
-	bool		inlined;
 
-	if (is_ours_alone(partition) ||
-		(!early && we_hold(partition, ShareUpdateExclusiveLock) &&
-		 is_closed_for_good(partition, last, filler)))
+	if (is_ours_alone(partition))
 	{
-		/* A holder of what other makers wait for does not queue behind them. */
 		weir_make_next_segment(partition, last->lower);
 		return WEIR_MADE;
 	}
+	/* A holder of what the worker would wait for does not wait for it. */
+	if (we_hold(partition, ShareUpdateExclusiveLock))
+		return WEIR_NO_WORKER;
 
 	maker_tag(&tag, partition);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 	WEIR_DEBUG_POINT("maker_locked");
-	if (!there_is_one(partition, last) &&
-		(we_hold(partition, ShareUpdateExclusiveLock) ||
-		 !make_by_worker(partition, last)))
-	{
-		inlined = !early && is_closed_for_good(partition, last, filler);
-		if (inlined)
-			weir_make_next_segment(partition, last->lower);
-		else
-			made = early ? WEIR_NOT_MADE : WEIR_MUST_WAIT;
-	}
+	if (!there_is_one(partition, last) && !make_by_worker(partition, last))
+		made = WEIR_NO_WORKER;
 	WEIR_DEBUG_POINT("maker_done");
 	LockRelease(&tag, ExclusiveLock, false);
-	if (made == WEIR_MUST_WAIT)
-		wait_for_filler(partition, last, filler);
 	return made;
 }
 
