@@ -83,6 +83,33 @@ SELECT start_offset FROM weir.partitions WHERE stream = 'o'::regclass;
 SET default_tablespace = pg_global;
 SELECT * FROM stream_publish_batch('o', array_fill('x'::text, ARRAY[15]));
 RESET default_tablespace;
+-- The guard of the stream itself is off for a while: rows come through it unseen.
+SELECT stream_create('g', 1, 'text', '{"segment_messages": 10}');
+SELECT * FROM stream_publish_batch('g', ARRAY['a', 'b', 'c']);
+ALTER TABLE g DISABLE TRIGGER weir_guard;
+INSERT INTO g VALUES (0, 1, now(), 'k', 'evil', NULL);
+ALTER TABLE g ENABLE ALWAYS TRIGGER weir_guard;
+SELECT verified FROM weir.segments WHERE stream = 'g'::regclass;
+SELECT * FROM stream_publish('g', 'x'::text);
+SELECT segment, problem FROM stream_check('g');
+SELECT * FROM stream_read('g', 0, 0);
+SELECT segment, action FROM stream_repair('g');
+SELECT value FROM stream_read('g', 0, 10);
+-- A segment that is not WAL-logged is named.
+ALTER TABLE g_p0_s1 SET UNLOGGED;
+SELECT segment, problem FROM stream_check('g') WHERE problem = 'unlogged';
+-- A mark is not believed by stream_repair.
+SELECT stream_create('m', 1, 'text', '{"segment_messages": 10}');
+SELECT * FROM stream_publish_batch('m', ARRAY['a', 'b', 'c']);
+ALTER TABLE m_p0_s0 DISABLE TRIGGER ALL;
+INSERT INTO m_p0_s0 VALUES (0, 8, now(), 'k', 'late', NULL), (0, 6, now(), 'k', 'early', NULL);
+ALTER TABLE m_p0_s0 ENABLE TRIGGER ALL;
+INSERT INTO weir.verified SELECT 'm_p0_s0'::regclass, pg_relation_filenode('m_p0_s0');
+SELECT segment, problem FROM stream_check('m');
+SELECT segment, action FROM stream_repair('m');
+SELECT problem FROM stream_check('m');
+SELECT array_agg(value) FROM stream_read('m');
+SELECT stream_drop('g'), stream_drop('m');
 -- Who may not read or publish learns nothing.
 SELECT stream_create('secret', 2, 'text');
 SET ROLE hostile;

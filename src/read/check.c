@@ -174,6 +174,10 @@ check_segment(Check *check, const WeirSegmentRow *row)
 		return;
 	}
 	check_guard(check, rel);
+	if (!RelationIsPermanent(rel))
+		put_problem(check, "unlogged",
+					psprintf("\"%s\" is not WAL-logged: a crash takes its messages",
+							 RelationGetRelationName(rel)));
 	if (weir_heap_lookup(rel)->verified)
 		weir_order_check(rel, check->partition, row->lower, row->upper,
 						 put_problem, check);

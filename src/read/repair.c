@@ -33,15 +33,30 @@
 
 PG_FUNCTION_INFO_V1(weir_stream_repair);
 
-static bool
-is_verified(const WeirSegmentRow *row, bool *guarded)
+/* What is there to do for a segment?  A mark is not believed, but checked. */
+typedef enum Need
+{
+	NOTHING,
+	VERIFY,
+	SORT,
+	GUARD
+} Need;
+
+static Need
+need_of(const WeirSegmentRow *row, int partition)
 {
 	Relation	rel = table_open(row->segment, AccessShareLock);
-	bool		verified = weir_heap_lookup(rel)->verified;
+	Need		need = NOTHING;
 
-	*guarded = weir_guard_is_on(rel);
+	if (!weir_guard_is_on(rel))
+		need = GUARD;
+	else if (!weir_heap_lookup(rel)->verified)
+		need = VERIFY;
+	else if (!weir_order_check(rel, partition, row->lower, row->upper,
+							   NULL, NULL))
+		need = SORT;
 	table_close(rel, AccessShareLock);
-	return verified;
+	return need;
 }
 
 /* Put a segment in order; says what came of it. */
@@ -68,12 +83,10 @@ sort_segment(const WeirSegmentRow *row, int partition)
 	rel = table_open(row->segment, NoLock);
 	sorted = weir_order_check(rel, partition, row->lower, row->upper,
 							  NULL, NULL);
+	weir_verified_delete(row->segment);
 	if (sorted)
-	{
-		weir_verified_delete(row->segment);
 		weir_verified_insert(row->segment, weir_file_number(rel));
-		CacheInvalidateRelcache(rel);
-	}
+	CacheInvalidateRelcache(rel);
 	table_close(rel, NoLock);
 	return sorted ? "sorted" : "damaged";
 }
@@ -102,16 +115,14 @@ repair_partition(ReturnSetInfo *rsinfo, WeirPartition *partition)
 	foreach(lc, segments)
 	{
 		WeirSegmentRow *row = lfirst(lc);
-		bool		guarded;
+		Need		need = need_of(row, partition->number);
 
 		CHECK_FOR_INTERRUPTS();
-		if (is_verified(row, &guarded))
-			continue;
-		if (!guarded)
+		if (need == GUARD)
 			put_action(rsinfo, partition->number, row->segment, "unguarded");
-		else if (weir_get_verified(row))
+		else if (need == VERIFY && weir_get_verified(row))
 			put_action(rsinfo, partition->number, row->segment, "verified");
-		else
+		else if (need != NOTHING)
 			unordered = lappend(unordered, row);
 	}
 	foreach(lc, unordered)

@@ -181,7 +181,8 @@ weir_stream_adopt(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("table \"%s\" is not partitioned as a stream is",
-						RelationGetRelationName(rel))));
+						RelationGetRelationName(rel)),
+				 errhint("A dump made with -t must name the parts too.")));
 	row.stream = relid;
 	row.partitions = list_length(partitions);
 	weir_options_parse(row.options, &options);

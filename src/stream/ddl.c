@@ -156,8 +156,33 @@ check_columns(Node *parsetree, Oid relid, Oid stream)
 		refuse_column_change(relid, stream);
 }
 
+/* What was known of the segments at or below a part may not be true any more. */
+static void
+doubt_segments(Oid relid, WeirPart part, bool guarded)
+{
+	List	   *segments = NIL;
+	ListCell   *lc;
+
+	if (part == WEIR_PART_SEGMENT)
+	{
+		if (!guarded)
+			weir_verified_delete(relid);
+		CacheInvalidateRelcacheByRelid(relid);
+		return;
+	}
+	if (part == WEIR_PART_PARTITION)
+		segments = weir_segment_list(relid);
+	else
+		foreach(lc, weir_partition_list(relid))
+			segments = list_concat(segments,
+								   weir_segment_list(((WeirPartitionRow *) lfirst(lc))->partition));
+	foreach(lc, segments)
+		doubt_segments(((WeirSegmentRow *) lfirst(lc))->segment,
+					   WEIR_PART_SEGMENT, guarded);
+}
+
 /*
- * Switched off, a guard lets rows in; switched on again by ENABLE TRIGGER ALL,
+ * Switched off, a guard lets rows in, at its table or further down; switched on again by ENABLE TRIGGER ALL,
  * as pg_restore --disable-triggers does, it goes back to its proper mode.
  */
 static void
@@ -177,12 +202,9 @@ check_guard(Oid relid, WeirPart part)
 			names[TRIGGER_FOR_ROW(trigger->tgtype)] =
 				pstrdup(quote_identifier(trigger->tgname));
 	}
-	if (part == WEIR_PART_SEGMENT && !is_on)
-	{
-		weir_verified_delete(relid);
-		CacheInvalidateRelcache(rel);
-	}
 	relation_close(rel, NoLock);
+	if (part != WEIR_PART_NONE)
+		doubt_segments(relid, part, is_on);
 	if (names[0])
 		weir_run_ddl("ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %s",
 					 weir_qualified_name(relid), names[0]);
@@ -333,10 +355,23 @@ weir_on_ddl_start(PG_FUNCTION_ARGS)
 
 /* ---- DROP ---- */
 
+/* Is a stream there and its guard on? */
+static bool
+is_guarded(Oid stream)
+{
+	Relation	rel = try_table_open(stream, AccessShareLock);
+	bool		guarded = rel != NULL && weir_guard_is_on(rel);
+
+	if (rel)
+		table_close(rel, AccessShareLock);
+	return guarded;
+}
+
 /*
  * Refuse to take a stream apart.  A part goes only with its stream, or when
  * weir drops it: what a reader must know of it (where the partition starts
- * now) is recorded before.
+ * now) is recorded before.  Somebody who has dropped the stream's guard is
+ * taking it down, as pg_restore --clean does, and is let.
  */
 static void
 check_dropped(const Touched *dropped)
@@ -350,7 +385,7 @@ check_dropped(const Touched *dropped)
 
 		if ((part == WEIR_PART_PARTITION || part == WEIR_PART_SEGMENT) &&
 			OidIsValid(stream) && !list_member_oid(dropped->tables, stream) &&
-			get_rel_name(stream) != NULL)
+			is_guarded(stream))
 			ereport(ERROR,
 					(errcode(ERRCODE_WEIR_PART_OF_STREAM),
 					 errmsg("cannot drop a part of stream \"%s\" alone",

@@ -18,7 +18,9 @@
  *	  behind our messages meanwhile.  A full segment gets room again when VACUUM
  *	  forgets a rolled-back end, so the asker first takes ShareUpdateExclusive
  *	  on it, to the end of its transaction: VACUUM waits for that, and so does
- *	  a worker that would verify a segment that was left as unverified.  With
+ *	  a worker that would verify a segment that was left as unverified.  (Only
+ *	  VACUUM removes what was rolled back: an insert leaves no hint on the page
+ *	  that would make anybody prune it, in any version that we support.)  With
  *	  the lock it looks again whether the segment is full.  The other publishers
  *	  wait for the same lock, where the deadlock detector sees them, and find
  *	  the new segment when they have it.

@@ -122,7 +122,6 @@ rewritten('CLUSTER of all segments', 'CLUSTER SEGMENT USING INDEX', all => 1);
 rewritten('VACUUM FULL of the stream', sub { $node->safe_psql('postgres', "VACUUM FULL $_[0]") });
 rewritten('CLUSTER of the stream', sub { $node->safe_psql('postgres', "CLUSTER $_[0] USING $_[0]_back") })
   if $node->pg_version >= 15;
-rewritten('SET UNLOGGED', 'ALTER TABLE SEGMENT SET UNLOGGED');
 rewritten('SET UNLOGGED and LOGGED', 'ALTER TABLE SEGMENT SET UNLOGGED; ALTER TABLE SEGMENT SET LOGGED', all => 1);
 rewritten('a fill factor and VACUUM FULL', 'ALTER TABLE SEGMENT SET (fillfactor = 30); VACUUM FULL SEGMENT');
 rewritten('a fill factor', 'ALTER TABLE SEGMENT SET (fillfactor = 30)');
