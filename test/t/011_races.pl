@@ -91,7 +91,7 @@ SELECT count(*), max("offset") FROM stream_read('r', 0, 8);});
 	publish($node, 'r', [0], 9, 25);
 	$holder->query_safe('SELECT pg_advisory_unlock(43);');
 	finish_job($reader, 'it ends');
-	like($reader->{out}, qr{^5 6 7\n17\|24$}m, 'it sees what its snapshot sees, and then the rest');
+	like($reader->{out}, qr{^5 6 7\nSET\n17\|24$}m, 'it sees what its snapshot sees, and then the rest');
 	$holder->quit;
 }
 
