@@ -110,6 +110,14 @@ SELECT segment, action FROM stream_repair('m');
 SELECT problem FROM stream_check('m');
 SELECT array_agg(value) FROM stream_read('m');
 SELECT stream_drop('g'), stream_drop('m');
+-- A row without its table is an error, not an endless search.
+SELECT stream_create('lost', 1, 'text');
+BEGIN;
+INSERT INTO weir.segment VALUES (4294967295, 'lost_p0'::regclass, 1048576, 2097152);
+SELECT * FROM stream_publish('lost', 'x'::text);
+ROLLBACK;
+SELECT * FROM stream_publish('lost', 'x'::text);
+SELECT stream_drop('lost');
 -- Who may not read or publish learns nothing.
 SELECT stream_create('secret', 2, 'text');
 SET ROLE hostile;

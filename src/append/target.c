@@ -64,7 +64,10 @@ look_at(const WeirSegmentRow *row)
 	return c;
 }
 
-/* The open segment, by the rows.  False if a row had no table any more. */
+/*
+ * The open segment, by the rows.  False if a segment was dropped meanwhile; its
+ * row went in the same transaction, so one that is still there is damage.
+ */
 static bool
 find_open(Oid partition, Candidate *open)
 {
@@ -76,7 +79,15 @@ find_open(Oid partition, Candidate *open)
 	{
 		*open = look_at(&row);
 		if (!open->exists)
+		{
+			if (weir_segment_get(row.segment, &row))
+				ereport(ERROR,
+						(errcode(ERRCODE_DATA_CORRUPTED),
+						 errmsg("a recorded segment of partition \"%s\" has no table",
+								get_rel_name(partition)),
+						 errhint("Run stream_check(), then stream_adopt() on the stream.")));
 			return false;
+		}
 		if (open->nblocks > 0 || row.lower == 0)
 			break;
 		below = row.lower - 1;
