@@ -12,16 +12,21 @@
 #include "access/heapam.h"
 #include "access/relation.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
 #include "executor/executor.h"
 #include "nodes/parsenodes.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "storage/procarray.h"
+#include "storage/sinvaladt.h"
+#include "tcop/pquery.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 160000
 #include "parser/parse_relation.h"
 #include "varatt.h"
@@ -39,8 +44,10 @@
 static inline bool
 object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 {
-	Assert(classid == RelationRelationId);
-	return pg_class_ownercheck(objectid, roleid);
+	Assert(classid == RelationRelationId || classid == DatabaseRelationId);
+	return classid == DatabaseRelationId ?
+		pg_database_ownercheck(objectid, roleid) :
+		pg_class_ownercheck(objectid, roleid);
 }
 
 static inline AclResult
@@ -107,6 +114,17 @@ weir_insert_index_tuples(ResultRelInfo *rri, TupleTableSlot *slot,
 #endif
 }
 
+/* 17: waits of extensions have names.  Keep the result: it is a look-up. */
+static inline uint32
+weir_wait_event(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
 /* 17: a search_path that no one but us has a say in. */
 #if PG_VERSION_NUM < 170000
 static inline void
@@ -116,6 +134,37 @@ RestrictSearchPath(void)
 					  PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 #endif
+
+/*
+ * The process of a virtual transaction, 0 if it is prepared: its slot may be
+ * that of another session by now.  17: slots of processes, not backend ids.
+ */
+static inline int
+weir_pid_of_vxid(VirtualTransactionId vxid)
+{
+#if PG_VERSION_NUM >= 170000
+	PGPROC	   *proc = vxid.procNumber == INVALID_PROC_NUMBER ? NULL :
+		ProcNumberGetProc(vxid.procNumber);
+
+	return proc && proc->vxid.lxid == vxid.localTransactionId ? proc->pid : 0;
+#else
+	PGPROC	   *proc = vxid.backendId == InvalidBackendId ? NULL :
+		BackendIdGetProc(vxid.backendId);
+
+	return proc && proc->lxid == vxid.localTransactionId ? proc->pid : 0;
+#endif
+}
+
+/* 18 took an argument away. */
+static inline void
+weir_portal_run(Portal portal, DestReceiver *dest, QueryCompletion *completion)
+{
+#if PG_VERSION_NUM >= 180000
+	(void) PortalRun(portal, FETCH_ALL, true, dest, dest, completion);
+#else
+	(void) PortalRun(portal, FETCH_ALL, true, true, dest, dest, completion);
+#endif
+}
 
 /* 18: the module says its name and version. */
 #if PG_VERSION_NUM < 180000

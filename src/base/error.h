@@ -42,5 +42,9 @@
 #define ERRCODE_WEIR_COLUMN_CHANGE			WEIR_SQLSTATE('1', '3')
 /* A part of a stream cannot be dropped or detached by itself. */
 #define ERRCODE_WEIR_PART_OF_STREAM			WEIR_SQLSTATE('1', '4')
+/* The partition is read-only. */
+#define ERRCODE_WEIR_READ_ONLY_PARTITION	WEIR_SQLSTATE('1', '5')
+/* The activity log cannot be paused, altered, dropped ... */
+#define ERRCODE_WEIR_ACTIVITY_LOG			WEIR_SQLSTATE('1', '6')
 
 #endif							/* WEIR_BASE_ERROR_H */

@@ -5,6 +5,7 @@
 #ifndef WEIR_BASE_GUC_H
 #define WEIR_BASE_GUC_H
 
+extern int	weir_pause_max_stall;
 extern bool weir_track_append_hold;
 
 extern void weir_guc_init(void);

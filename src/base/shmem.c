@@ -6,7 +6,8 @@
  * It comes from ShmemInitStruct on every version, preloaded or not: the
  * slack that every cluster has takes the 64 kB, so there is one path and one
  * table.  A small header of its own, whose size never changes at all, says
- * which layout the table has before anybody touches the table.
+ * which layout the table has before anybody touches the table.  The table of
+ * workers (slots.c) is there only with preloading.
  */
 #include "postgres.h"
 
@@ -15,6 +16,7 @@
 #include "base/compat.h"
 #include "base/error.h"
 #include "base/shmem.h"
+#include "base/slots.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -77,6 +79,7 @@ initialize_table(WeirShared *table)
 		pg_atomic_init_u64(&slot->rolls, 1);
 		SpinLockInit(&slot->mutex);
 		pg_atomic_init_u64(&slot->longest_hold_us, 0);
+		pg_atomic_init_u64(&slot->last_read, 0);
 	}
 }
 
@@ -138,6 +141,7 @@ request_shmem(void)
 		previous_request_hook();
 	RequestAddinShmemSpace(add_size(MAXALIGN(sizeof(WeirRegistry)),
 									table_size()));
+	RequestAddinShmemSpace(weir_slots_size());
 }
 
 static void
@@ -148,6 +152,7 @@ startup_shmem(void)
 	/* A restart after a crash starts over with fresh memory. */
 	shared = NULL;
 	attach_table();
+	weir_slots_startup();
 }
 
 void

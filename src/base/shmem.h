@@ -29,7 +29,7 @@
 #define WEIR_HORIZON_SAMPLES	16
 
 #ifndef WEIR_SHMEM_LAYOUT
-#define WEIR_SHMEM_LAYOUT		1
+#define WEIR_SHMEM_LAYOUT		2
 #endif
 
 /*
@@ -57,6 +57,7 @@ typedef struct WeirAppendSlot
 	slock_t		mutex;			/* guards hint */
 	WeirStableHint hint;
 	pg_atomic_uint64 longest_hold_us;	/* only with weir.track_append_hold */
+	pg_atomic_uint64 last_read; /* of streams that are not paused while read */
 } WeirAppendSlot;
 
 /* Padded, so that two partitions never share a cache line. */

@@ -124,11 +124,23 @@ weir_cache_init(void)
 /* ---- streams ---- */
 
 static void
+add_resume_all(WeirStream *stream, int64 pause_id)
+{
+	for (int i = 0; i < stream->nresume_all; i++)
+		if (stream->resume_all[i] == pause_id)
+			return;
+	stream->resume_all[stream->nresume_all++] = pause_id;
+}
+
+static void
 load_partitions(WeirStream *stream)
 {
-	List	   *rows = weir_partition_list(stream->oid);
+	List	   *rows = weir_partition_list(stream->oid, NULL);
 	ListCell   *lc;
 	int			i = 0;
+
+	stream->resume_all = MemoryContextAlloc(stream->context,
+											Max(list_length(rows), 1) * sizeof(int64));
 
 	stream->partitions = MemoryContextAllocZero(stream->context,
 												list_length(rows) * sizeof(WeirPartition));
@@ -146,6 +158,12 @@ load_partitions(WeirStream *stream)
 		stream->partitions[i].oid = row->partition;
 		stream->partitions[i].number = row->number;
 		stream->partitions[i].slot = weir_append_slot(row->partition);
+		stream->partitions[i].paused = row->paused;
+		stream->partitions[i].resume_all = row->resume_all;
+		stream->partitions[i].read_only = row->read_only;
+		stream->partitions[i].pause_id = row->pause_id;
+		if (row->paused && row->resume_all)
+			add_resume_all(stream, row->pause_id);
 		owner = hash_search(owners, &row->partition, HASH_ENTER, NULL);
 		owner->stream = stream->oid;
 		i++;
@@ -234,7 +252,8 @@ weir_stream_open(Oid relid, LOCKMODE lockmode)
 	entry = hash_search(streams, &relid, HASH_FIND, NULL);
 	if (unlikely(entry == NULL) && !weir_stream_get(relid, &row))
 		not_a_stream(relid);	/* no reason to lock it */
-	LockRelationOid(relid, lockmode);
+	if (lockmode != NoLock)
+		LockRelationOid(relid, lockmode);
 
 	entry = hash_search(streams, &relid, HASH_FIND, NULL);
 	if (likely(entry && entry->stream && entry->stream->valid))
@@ -260,6 +279,17 @@ weir_stream_open(Oid relid, LOCKMODE lockmode)
 	built->valid = changes == before;
 	entry->stream = built;
 	return built;
+}
+
+/*
+ * The entry of a stream that the caller has locked, anew if something has
+ * changed.  After the lock of a partition was got, this is how it is told
+ * what was committed before that.
+ */
+WeirStream *
+weir_stream_refresh(WeirStream *stream)
+{
+	return likely(stream->valid) ? stream : weir_stream_open(stream->oid, NoLock);
 }
 
 /* Lock a partition; an error that names it if there is none of this number. */

@@ -34,6 +34,8 @@ typedef struct WeirTarget
 	bool		looked_back;	/* previous was looked for, there may be none */
 	int64		first_ts;		/* of the segment, 0: not looked yet */
 	int64		stay_until;		/* no early roll before this time */
+	int			reached;		/* what the keeper is told of (WeirReached) */
+	uint64		told;			/* when: aborts of this backend + 1, 0: not yet */
 } WeirTarget;
 
 typedef struct WeirPartition
@@ -41,6 +43,10 @@ typedef struct WeirPartition
 	Oid			oid;
 	int			number;
 	WeirAppendSlot *slot;
+	bool		paused;			/* by its row: there may be a request */
+	bool		resume_all;
+	bool		read_only;
+	int64		pause_id;
 	WeirTarget	target;
 } WeirPartition;
 
@@ -59,6 +65,8 @@ typedef struct WeirStream
 	FmgrInfo	value_output;
 	int			npartitions;
 	WeirPartition *partitions;
+	int			nresume_all;	/* pauses that a publish to any partition ends */
+	int64	   *resume_all;		/* their ids */
 	uint32		round_robin;	/* where the next keyless message goes */
 } WeirStream;
 
@@ -75,6 +83,7 @@ typedef struct WeirHeap
 
 extern void weir_cache_init(void);
 extern WeirStream *weir_stream_open(Oid stream, LOCKMODE lockmode);
+extern WeirStream *weir_stream_refresh(WeirStream *stream);
 extern WeirPartition *weir_partition_open(WeirStream *stream, int number,
 										  LOCKMODE lockmode);
 extern WeirHeap *weir_heap_lookup(Relation segment);

@@ -23,6 +23,7 @@ typedef enum OptionKind
 	OPTION_COUNT,				/* a number */
 	OPTION_SIZE,				/* bytes, also as text with a unit */
 	OPTION_AGE,					/* interval, stored in microseconds */
+	OPTION_BOOL,
 	OPTION_PARTITIONER
 } OptionKind;
 
@@ -41,11 +42,28 @@ typedef struct OptionDef
 
 /* In alphabetical order. */
 static const OptionDef defs[] = {
+	{"auto_pause_after", OPTION_AGE, 1000000, PG_INT64_MAX, NULL,
+		AT(auto_pause_after),
+	"a partition without a publish for this long is paused, an interval"},
+	{"auto_pause_detach", OPTION_BOOL, 0, 0, "false", AT(auto_pause_detach),
+	"such a pause also detaches the partition's table"},
+	{"auto_pause_with_subscribers", OPTION_BOOL, 0, 0, "true",
+		AT(auto_pause_with_subscribers),
+	"pause also while somebody reads"},
 	{"max_message_bytes", OPTION_SIZE, 1, 256 * INT64CONST(1048576), "16MB",
 		AT(max_message_bytes),
 	"longest message: key, value and headers together, before compression"},
 	{"partitioner", OPTION_PARTITIONER, 0, 0, "key", AT(partitioner),
 	"\"key\": a key belongs to one partition; \"explicit\": a partition named at publish wins over the key"},
+	{"retention_age", OPTION_AGE, 1000000, PG_INT64_MAX, NULL,
+		AT(retention_age),
+	"segments go when their last message is older than this, an interval"},
+	{"retention_bytes", OPTION_SIZE, 1, PG_INT64_MAX, NULL,
+		AT(retention_bytes),
+	"old segments of a partition go as long as this much is left"},
+	{"retention_messages", OPTION_COUNT, 1, PG_INT64_MAX, NULL,
+		AT(retention_messages),
+	"old segments of a partition go as long as this many messages are left"},
 	{"segment_age", OPTION_AGE, 1000000, INT64CONST(0x7FFFFFFFFFFFFFF), NULL,
 		AT(segment_age),
 	"a segment whose first message is older than this is left, an interval"},
@@ -109,6 +127,13 @@ bad_value(const OptionDef *def, const char *value)
 							def->name, value),
 					 errdetail("It is an interval of at least one second.")));
 			break;
+		case OPTION_BOOL:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid value for stream option \"%s\": %s",
+							def->name, value),
+					 errdetail("It is true or false.")));
+			break;
 		case OPTION_PARTITIONER:
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -168,10 +193,14 @@ set_option(const OptionDef *def, const char *text, WeirOptions *options)
 	{
 		case OPTION_COUNT:
 		case OPTION_SIZE:
-			*(int64 *) at = parse_number(def, text);
+			*(int64 *) at = text ? parse_number(def, text) : 0;
 			break;
 		case OPTION_AGE:
 			*(int64 *) at = text ? parse_age(def, text) : 0;
+			break;
+		case OPTION_BOOL:
+			if (!parse_bool(text, (bool *) at))
+				bad_value(def, text);
 			break;
 		case OPTION_PARTITIONER:
 			if (strcmp(text, "key") == 0)
@@ -195,6 +224,8 @@ scalar_text(const OptionDef *def, JsonbValue *value)
 			return DatumGetCString(DirectFunctionCall1(numeric_out,
 													   NumericGetDatum(value->val.numeric)));
 		case jbvBool:
+			if (def->kind == OPTION_BOOL)
+				return pstrdup(value->val.boolean ? "true" : "false");
 			bad_value(def, value->val.boolean ? "true" : "false");
 			break;
 		default:
@@ -273,4 +304,16 @@ weir_default_options(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;
+}
+
+/* Is an option set to something?  Cheaper than to parse them all. */
+bool
+weir_options_has(Jsonb *json, const char *name)
+{
+	JsonbValue	key;
+
+	key.type = jbvString;
+	key.val.string.val = unconstify(char *, name);
+	key.val.string.len = strlen(name);
+	return findJsonbValueFromContainer(&json->root, JB_FOBJECT, &key) != NULL;
 }

@@ -23,9 +23,19 @@ typedef struct WeirOptions
 	int64		segment_age;	/* microseconds, 0: never */
 	int64		max_message_bytes;
 	WeirPartitioner partitioner;
+
+	/* retention; 0: no limit */
+	int64		retention_age;	/* microseconds */
+	int64		retention_bytes;
+	int64		retention_messages;
+
+	int64		auto_pause_after;	/* microseconds, 0: never */
+	bool		auto_pause_detach;
+	bool		auto_pause_with_subscribers;
 } WeirOptions;
 
 extern void weir_options_parse(Jsonb *json, WeirOptions *options);
 extern Jsonb *weir_options_merge(Jsonb *old, Jsonb *change);
+extern bool weir_options_has(Jsonb *json, const char *name);
 
 #endif							/* WEIR_CATALOG_OPTIONS_H */

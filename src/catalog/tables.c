@@ -1,10 +1,6 @@
 /*
  * tables.c
  *		The rows of weir.stream, weir.partition, weir.segment, weir.verified.
- *
- * Scans are systable scans without a snapshot of the caller's: for tables
- * that have no system cache each scan takes a new one.  Writers end with
- * CommandCounterIncrement, so that the next look sees the row.
  */
 #include "postgres.h"
 
@@ -12,207 +8,43 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "base/compat.h"
-#include "base/inval.h"
-#include "catalog/indexing.h"
-#include "catalog/namespace.h"
+#include "catalog/access.h"
 #include "catalog/tables.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
-
-typedef enum TableId
-{
-	T_STREAM,
-	T_PARTITION,
-	T_SEGMENT,
-	T_VERIFIED,
-	I_STREAM,
-	I_PARTITION,
-	I_PARTITION_NUMBER,
-	I_SEGMENT,
-	I_SEGMENT_BOUNDS,
-	I_VERIFIED,
-	TABLE_COUNT
-} TableId;
-
-static const char *const table_names[TABLE_COUNT] = {
-	"stream", "partition", "segment", "verified",
-	"stream_pkey", "partition_pkey", "partition_number_key",
-	"segment_pkey", "segment_bounds_key", "verified_segment_idx"
-};
-
-static Oid	oids[TABLE_COUNT];
-static bool oids_valid = false;
-
-static void
-tables_changed(Oid relid)
-{
-	if (!oids_valid)
-		return;
-	if (OidIsValid(relid))
-	{
-		bool		ours = false;
-
-		for (int i = 0; i < TABLE_COUNT; i++)
-			ours |= oids[i] == relid;
-		if (!ours)
-			return;
-	}
-	oids_valid = false;
-}
-
-void
-weir_tables_init(void)
-{
-	weir_inval_subscribe(tables_changed);
-}
-
-static bool
-look_up_oids(void)
-{
-	Oid			schema;
-	Oid			found[TABLE_COUNT];
-
-	if (oids_valid)
-		return true;
-	schema = get_namespace_oid("weir", true);
-	if (!OidIsValid(schema))
-		return false;
-	for (int i = 0; i < TABLE_COUNT; i++)
-	{
-		found[i] = get_relname_relid(table_names[i], schema);
-		if (!OidIsValid(found[i]))
-			return false;
-	}
-	memcpy(oids, found, sizeof(oids));
-	oids_valid = true;
-	return true;
-}
-
-/* Is the extension there, in this database, complete? */
-bool
-weir_is_installed(void)
-{
-	return look_up_oids();
-}
-
-static Oid
-oid_of(TableId id)
-{
-	if (!look_up_oids())
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("extension \"weir\" is not installed in this database"),
-				 errhint("Run CREATE EXTENSION weir.")));
-	return oids[id];
-}
-
-/* ---- the two shapes of access: one row by key, and writing ---- */
-
-typedef struct Lookup
-{
-	Relation	rel;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-} Lookup;
-
-static bool
-find_by_oid(Lookup *at, TableId table, TableId index, Oid key, LOCKMODE mode)
-{
-	ScanKeyData skey;
-
-	ScanKeyInit(&skey, 1, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(key));
-	at->rel = table_open(oid_of(table), mode);
-	at->scan = systable_beginscan(at->rel, oid_of(index), true, NULL, 1, &skey);
-	at->tuple = systable_getnext(at->scan);
-	return HeapTupleIsValid(at->tuple);
-}
-
-static void
-finish(Lookup *at, LOCKMODE mode)
-{
-	systable_endscan(at->scan);
-	table_close(at->rel, mode);
-}
-
-static Datum
-column(Lookup *at, int attno)
-{
-	bool		isnull;
-	Datum		value = heap_getattr(at->tuple, attno,
-									 RelationGetDescr(at->rel), &isnull);
-
-	if (isnull)
-		elog(ERROR, "unexpected null in column %d of table \"%s\"",
-			 attno, RelationGetRelationName(at->rel));
-	return value;
-}
-
-static void
-insert_row(TableId table, Datum *values)
-{
-	bool		nulls[8] = {false};
-	Relation	rel = table_open(oid_of(table), RowExclusiveLock);
-	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-
-	CatalogTupleInsert(rel, tuple);
-	heap_freetuple(tuple);
-	table_close(rel, NoLock);
-	CommandCounterIncrement();
-}
-
-static bool
-delete_rows(TableId table, TableId index, Oid key)
-{
-	Lookup		at;
-	bool		found = false;
-
-	for (bool more = find_by_oid(&at, table, index, key, RowExclusiveLock);
-		 more;
-		 at.tuple = systable_getnext(at.scan), more = HeapTupleIsValid(at.tuple))
-	{
-		CatalogTupleDelete(at.rel, &at.tuple->t_self);
-		found = true;
-	}
-	finish(&at, NoLock);
-	if (found)
-		CommandCounterIncrement();
-	return found;
-}
-
-static void
-update_column(Lookup *at, int attno, Datum value)
-{
-	Datum		values[8] = {0};
-	bool		nulls[8] = {false};
-	bool		replace[8] = {false};
-	HeapTuple	tuple;
-
-	values[attno - 1] = value;
-	replace[attno - 1] = true;
-	tuple = heap_modify_tuple(at->tuple, RelationGetDescr(at->rel), values,
-							  nulls, replace);
-	CatalogTupleUpdate(at->rel, &tuple->t_self, tuple);
-	heap_freetuple(tuple);
-}
 
 /* ---- weir.stream ---- */
 
 bool
 weir_stream_get(Oid stream, WeirStreamRow *row)
 {
-	Lookup		at;
-	bool		found = find_by_oid(&at, T_STREAM, I_STREAM, stream,
+	WeirLookup		at;
+	bool		found = weir_find_by_oid(&at, T_STREAM, I_STREAM, stream,
 									AccessShareLock);
 
 	if (found)
 	{
 		row->stream = stream;
-		row->partitions = DatumGetInt32(column(&at, 2));
-		row->options = DatumGetJsonbPCopy(column(&at, 3));
+		row->partitions = DatumGetInt32(weir_column(&at, 2));
+		row->options = DatumGetJsonbPCopy(weir_column(&at, 3));
 	}
-	finish(&at, AccessShareLock);
+	weir_finish(&at, AccessShareLock);
 	return found;
+}
+
+/* The OIDs of all streams. */
+List *
+weir_stream_list(void)
+{
+	List	   *list = NIL;
+	WeirLookup	at;
+
+	at.rel = weir_table_open(T_STREAM, AccessShareLock);
+	at.scan = systable_beginscan(at.rel, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(at.tuple = systable_getnext(at.scan)))
+		list = lappend_oid(list, DatumGetObjectId(weir_column(&at, 1)));
+	weir_finish(&at, AccessShareLock);
+	return list;
 }
 
 void
@@ -223,66 +55,147 @@ weir_stream_insert(const WeirStreamRow *row)
 	values[0] = ObjectIdGetDatum(row->stream);
 	values[1] = Int32GetDatum(row->partitions);
 	values[2] = JsonbPGetDatum(row->options);
-	insert_row(T_STREAM, values);
+	weir_insert_row(T_STREAM, values, NULL);
 }
 
 /* Only options ever change. */
 void
 weir_stream_update(const WeirStreamRow *row)
 {
-	Lookup		at;
+	WeirLookup		at;
 
-	if (!find_by_oid(&at, T_STREAM, I_STREAM, row->stream, RowExclusiveLock))
+	if (!weir_find_by_oid(&at, T_STREAM, I_STREAM, row->stream, RowExclusiveLock))
 		elog(ERROR, "stream %u has no row", row->stream);
-	update_column(&at, 3, JsonbPGetDatum(row->options));
-	finish(&at, NoLock);
+	weir_update_column(&at, 3, JsonbPGetDatum(row->options));
+	weir_finish(&at, NoLock);
 	CommandCounterIncrement();
 }
 
 bool
 weir_stream_delete(Oid stream)
 {
-	return delete_rows(T_STREAM, I_STREAM, stream);
+	return weir_delete_rows(T_STREAM, I_STREAM, stream);
 }
 
 /* ---- weir.partition ---- */
 
-static void
-read_partition(Lookup *at, WeirPartitionRow *row)
+enum
 {
-	row->partition = DatumGetObjectId(column(at, 1));
-	row->stream = DatumGetObjectId(column(at, 2));
-	row->number = DatumGetInt32(column(at, 3));
-	row->start_offset = DatumGetInt64(column(at, 4));
+	P_PARTITION = 1,
+	P_STREAM,
+	P_NUMBER,
+	P_START_OFFSET,
+	P_CREATED,
+	P_STATE,
+	P_CAUSE,
+	P_RESUME_ALL,
+	P_DETACH,
+	P_READ_ONLY,
+	P_SETTLED,
+	P_PAUSE_ID,
+	P_PAUSED_AT,
+	P_PAUSE_FIRST,
+	P_PAUSE_LATEST,
+	P_READ_ONLY_FIRST,
+	P_READ_ONLY_LATEST,
+	P_END
+};
+
+StaticAssertDecl(P_END - 1 <= WEIR_MAX_COLUMNS, "a partition's row fits");
+
+static void
+read_partition(WeirLookup *at, WeirPartitionRow *row)
+{
+	row->partition = DatumGetObjectId(weir_column(at, P_PARTITION));
+	row->stream = DatumGetObjectId(weir_column(at, P_STREAM));
+	row->number = DatumGetInt32(weir_column(at, P_NUMBER));
+	row->start_offset = DatumGetInt64(weir_column(at, P_START_OFFSET));
+	row->created = DatumGetTimestampTz(weir_column(at, P_CREATED));
+	row->paused = strcmp(TextDatumGetCString(weir_column(at, P_STATE)), "paused") == 0;
+	row->cause = TextDatumGetCString(weir_column(at, P_CAUSE));
+	row->resume_all = DatumGetBool(weir_column(at, P_RESUME_ALL));
+	row->detach = DatumGetBool(weir_column(at, P_DETACH));
+	row->read_only = DatumGetBool(weir_column(at, P_READ_ONLY));
+	row->settled = DatumGetBool(weir_column(at, P_SETTLED));
+	row->pause_id = DatumGetInt64(weir_column(at, P_PAUSE_ID));
+	row->paused_at = DatumGetInt64(weir_column_or(at, P_PAUSED_AT, Int64GetDatum(-1)));
+	row->pause_first = DatumGetTimestampTz(weir_column_or(at, P_PAUSE_FIRST, 0));
+	row->pause_latest = DatumGetTimestampTz(weir_column_or(at, P_PAUSE_LATEST, 0));
+	row->read_only_first = DatumGetTimestampTz(weir_column_or(at, P_READ_ONLY_FIRST, 0));
+	row->read_only_latest = DatumGetTimestampTz(weir_column_or(at, P_READ_ONLY_LATEST, 0));
+}
+
+static void
+fill_partition(const WeirPartitionRow *row, Datum *values, bool *nulls)
+{
+	memset(nulls, false, WEIR_MAX_COLUMNS * sizeof(bool));
+	values[P_PARTITION - 1] = ObjectIdGetDatum(row->partition);
+	values[P_STREAM - 1] = ObjectIdGetDatum(row->stream);
+	values[P_NUMBER - 1] = Int32GetDatum(row->number);
+	values[P_START_OFFSET - 1] = Int64GetDatum(row->start_offset);
+	values[P_CREATED - 1] = TimestampTzGetDatum(row->created);
+	values[P_STATE - 1] = CStringGetTextDatum(row->paused ? "paused" : "active");
+	values[P_CAUSE - 1] = CStringGetTextDatum(row->cause ? row->cause : "created");
+	values[P_RESUME_ALL - 1] = BoolGetDatum(row->resume_all);
+	values[P_DETACH - 1] = BoolGetDatum(row->detach);
+	values[P_READ_ONLY - 1] = BoolGetDatum(row->read_only);
+	values[P_SETTLED - 1] = BoolGetDatum(row->settled);
+	values[P_PAUSE_ID - 1] = Int64GetDatum(row->pause_id);
+	values[P_PAUSED_AT - 1] = Int64GetDatum(row->paused_at);
+	nulls[P_PAUSED_AT - 1] = row->paused_at < 0;
+	values[P_PAUSE_FIRST - 1] = TimestampTzGetDatum(row->pause_first);
+	nulls[P_PAUSE_FIRST - 1] = row->pause_first == 0;
+	values[P_PAUSE_LATEST - 1] = TimestampTzGetDatum(row->pause_latest);
+	nulls[P_PAUSE_LATEST - 1] = row->pause_latest == 0;
+	values[P_READ_ONLY_FIRST - 1] = TimestampTzGetDatum(row->read_only_first);
+	nulls[P_READ_ONLY_FIRST - 1] = row->read_only_first == 0;
+	values[P_READ_ONLY_LATEST - 1] = TimestampTzGetDatum(row->read_only_latest);
+	nulls[P_READ_ONLY_LATEST - 1] = row->read_only_latest == 0;
+}
+
+/* A new partition: active, nothing ever changed. */
+void
+weir_partition_init(WeirPartitionRow *row, Oid stream, int number)
+{
+	memset(row, 0, sizeof(WeirPartitionRow));
+	row->stream = stream;
+	row->number = number;
+	row->created = GetCurrentTransactionStartTimestamp();
+	row->cause = "created";
+	row->settled = true;
+	row->paused_at = -1;
 }
 
 bool
 weir_partition_get(Oid partition, WeirPartitionRow *row)
 {
-	Lookup		at;
-	bool		found = find_by_oid(&at, T_PARTITION, I_PARTITION, partition,
+	WeirLookup		at;
+	bool		found = weir_find_by_oid(&at, T_PARTITION, I_PARTITION, partition,
 									AccessShareLock);
 
 	if (found)
 		read_partition(&at, row);
-	finish(&at, AccessShareLock);
+	weir_finish(&at, AccessShareLock);
 	return found;
 }
 
-/* A list of palloc'd WeirPartitionRow, by number. */
+/*
+ * A list of palloc'd WeirPartitionRow, by number; as of a snapshot, or (NULL)
+ * of this moment.
+ */
 List *
-weir_partition_list(Oid stream)
+weir_partition_list(Oid stream, Snapshot snapshot)
 {
 	List	   *list = NIL;
 	ScanKeyData skey;
-	Lookup		at;
+	WeirLookup		at;
 	Relation	index;
 
 	ScanKeyInit(&skey, 2, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(stream));
-	at.rel = table_open(oid_of(T_PARTITION), AccessShareLock);
-	index = index_open(oid_of(I_PARTITION_NUMBER), AccessShareLock);
-	at.scan = systable_beginscan_ordered(at.rel, index, NULL, 1, &skey);
+	at.rel = weir_table_open(T_PARTITION, AccessShareLock);
+	index = index_open(weir_table_oid(I_PARTITION_NUMBER), AccessShareLock);
+	at.scan = systable_beginscan_ordered(at.rel, index, snapshot, 1, &skey);
 	while (HeapTupleIsValid(at.tuple = systable_getnext_ordered(at.scan,
 																ForwardScanDirection)))
 	{
@@ -300,55 +213,92 @@ weir_partition_list(Oid stream)
 void
 weir_partition_insert(const WeirPartitionRow *row)
 {
-	Datum		values[4];
+	Datum		values[WEIR_MAX_COLUMNS];
+	bool		nulls[WEIR_MAX_COLUMNS];
 
-	values[0] = ObjectIdGetDatum(row->partition);
-	values[1] = ObjectIdGetDatum(row->stream);
-	values[2] = Int32GetDatum(row->number);
-	values[3] = Int64GetDatum(row->start_offset);
-	insert_row(T_PARTITION, values);
+	fill_partition(row, values, nulls);
+	weir_insert_row(T_PARTITION, values, nulls);
 }
 
+/* The caller holds the partition's state lock (stream/state.h). */
+void
+weir_partition_update(const WeirPartitionRow *row)
+{
+	Datum		values[WEIR_MAX_COLUMNS];
+	bool		nulls[WEIR_MAX_COLUMNS];
+	WeirLookup	at;
+
+	if (!weir_find_by_oid(&at, T_PARTITION, I_PARTITION, row->partition,
+						  RowExclusiveLock))
+		elog(ERROR, "partition %u has no row", row->partition);
+	fill_partition(row, values, nulls);
+	weir_update_row(&at, values, nulls);
+	weir_finish(&at, NoLock);
+	CommandCounterIncrement();
+}
+
+/* The OIDs of all partitions whose tables do not follow their state yet. */
+List *
+weir_partition_unsettled(void)
+{
+	List	   *list = NIL;
+	WeirLookup	at;
+	ScanKeyData skey;
+
+	ScanKeyInit(&skey, P_SETTLED, BTEqualStrategyNumber, F_BOOLEQ,
+				BoolGetDatum(false));
+	at.rel = weir_table_open(T_PARTITION, AccessShareLock);
+	at.scan = systable_beginscan(at.rel, weir_table_oid(I_PARTITION_UNSETTLED),
+								 true, NULL, 1, &skey);
+	while (HeapTupleIsValid(at.tuple = systable_getnext(at.scan)))
+		list = lappend_oid(list, DatumGetObjectId(weir_column(&at, P_PARTITION)));
+	weir_finish(&at, AccessShareLock);
+	return list;
+}
+
+/* The caller holds the partition's state lock (stream/state.h). */
 void
 weir_partition_set_start(Oid partition, int64 start_offset)
 {
-	Lookup		at;
+	WeirLookup		at;
 
-	if (!find_by_oid(&at, T_PARTITION, I_PARTITION, partition,
+	if (!weir_find_by_oid(&at, T_PARTITION, I_PARTITION, partition,
 					 RowExclusiveLock))
 		elog(ERROR, "partition %u has no row", partition);
-	update_column(&at, 4, Int64GetDatum(start_offset));
-	finish(&at, NoLock);
+	weir_update_column(&at, P_START_OFFSET, Int64GetDatum(start_offset));
+	weir_finish(&at, NoLock);
 	CommandCounterIncrement();
 }
 
 bool
 weir_partition_delete(Oid partition)
 {
-	return delete_rows(T_PARTITION, I_PARTITION, partition);
+	return weir_delete_rows(T_PARTITION, I_PARTITION, partition);
 }
 
 /* ---- weir.segment ---- */
 
 static void
-read_segment(Lookup *at, WeirSegmentRow *row)
+read_segment(WeirLookup *at, WeirSegmentRow *row)
 {
-	row->segment = DatumGetObjectId(column(at, 1));
-	row->partition = DatumGetObjectId(column(at, 2));
-	row->lower = DatumGetInt64(column(at, 3));
-	row->upper = DatumGetInt64(column(at, 4));
+	row->segment = DatumGetObjectId(weir_column(at, 1));
+	row->partition = DatumGetObjectId(weir_column(at, 2));
+	row->lower = DatumGetInt64(weir_column(at, 3));
+	row->upper = DatumGetInt64(weir_column(at, 4));
+	row->messages = DatumGetInt64(weir_column_or(at, 5, Int64GetDatum(-1)));
+	row->loose = DatumGetBool(weir_column(at, 6));
 }
 
 bool
 weir_segment_get(Oid segment, WeirSegmentRow *row)
 {
-	Lookup		at;
-	bool		found = find_by_oid(&at, T_SEGMENT, I_SEGMENT, segment,
+	WeirLookup		at;
+	bool		found = weir_find_by_oid(&at, T_SEGMENT, I_SEGMENT, segment,
 									AccessShareLock);
 
 	if (found)
 		read_segment(&at, row);
-	finish(&at, AccessShareLock);
+	weir_finish(&at, AccessShareLock);
 	return found;
 }
 
@@ -362,14 +312,14 @@ scan_segments(Oid partition, StrategyNumber strategy, RegProcedure compare,
 {
 	List	   *list = NIL;
 	ScanKeyData skey[2];
-	Lookup		at;
+	WeirLookup		at;
 	Relation	index;
 
 	ScanKeyInit(&skey[0], 2, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(partition));
 	ScanKeyInit(&skey[1], 3, strategy, compare, Int64GetDatum(bound));
-	at.rel = table_open(oid_of(T_SEGMENT), AccessShareLock);
-	index = index_open(oid_of(I_SEGMENT_BOUNDS), AccessShareLock);
+	at.rel = weir_table_open(T_SEGMENT, AccessShareLock);
+	index = index_open(weir_table_oid(I_SEGMENT_BOUNDS), AccessShareLock);
 	at.scan = systable_beginscan_ordered(at.rel, index, NULL, 2, skey);
 	while (HeapTupleIsValid(at.tuple = systable_getnext_ordered(at.scan,
 																direction)))
@@ -424,22 +374,74 @@ weir_segment_list(Oid partition)
 						 0, ForwardScanDirection, true);
 }
 
+/* The OIDs of the partitions that have a segment of a certain kind. */
+List *
+weir_segment_partitions(bool (*wanted) (const WeirSegmentRow *row))
+{
+	List	   *list = NIL;
+	WeirLookup	at;
+
+	at.rel = weir_table_open(T_SEGMENT, AccessShareLock);
+	at.scan = systable_beginscan(at.rel, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(at.tuple = systable_getnext(at.scan)))
+	{
+		WeirSegmentRow row;
+
+		read_segment(&at, &row);
+		if (wanted(&row))
+			list = list_append_unique_oid(list, row.partition);
+	}
+	weir_finish(&at, AccessShareLock);
+	return list;
+}
+
 void
 weir_segment_insert(const WeirSegmentRow *row)
 {
-	Datum		values[4];
+	Datum		values[6];
+	bool		nulls[6] = {false};
 
 	values[0] = ObjectIdGetDatum(row->segment);
 	values[1] = ObjectIdGetDatum(row->partition);
 	values[2] = Int64GetDatum(row->lower);
 	values[3] = Int64GetDatum(row->upper);
-	insert_row(T_SEGMENT, values);
+	values[4] = Int64GetDatum(row->messages);
+	nulls[4] = row->messages < 0;
+	values[5] = BoolGetDatum(row->loose);
+	weir_insert_row(T_SEGMENT, values, nulls);
+}
+
+/*
+ * The rows of segments are updated by the keeper, or under the state lock of
+ * the partition.
+ */
+void
+weir_segment_set_attached(Oid segment)
+{
+	WeirLookup	at;
+
+	if (weir_find_by_oid(&at, T_SEGMENT, I_SEGMENT, segment, RowExclusiveLock))
+		weir_update_column(&at, 6, BoolGetDatum(false));
+	weir_finish(&at, NoLock);
+	CommandCounterIncrement();
+}
+
+/* Only the keeper counts. */
+void
+weir_segment_set_messages(Oid segment, int64 messages)
+{
+	WeirLookup	at;
+
+	if (weir_find_by_oid(&at, T_SEGMENT, I_SEGMENT, segment, RowExclusiveLock))
+		weir_update_column(&at, 5, Int64GetDatum(messages));
+	weir_finish(&at, NoLock);
+	CommandCounterIncrement();
 }
 
 bool
 weir_segment_delete(Oid segment)
 {
-	return delete_rows(T_SEGMENT, I_SEGMENT, segment);
+	return weir_delete_rows(T_SEGMENT, I_SEGMENT, segment);
 }
 
 /* ---- weir.verified ---- */
@@ -447,15 +449,15 @@ weir_segment_delete(Oid segment)
 bool
 weir_verified_get(Oid segment, Oid file_number)
 {
-	Lookup		at;
+	WeirLookup		at;
 	bool		found = false;
 
-	for (bool more = find_by_oid(&at, T_VERIFIED, I_VERIFIED, segment,
+	for (bool more = weir_find_by_oid(&at, T_VERIFIED, I_VERIFIED, segment,
 								 AccessShareLock);
 		 more && !found;
 		 at.tuple = systable_getnext(at.scan), more = HeapTupleIsValid(at.tuple))
-		found = DatumGetObjectId(column(&at, 2)) == file_number;
-	finish(&at, AccessShareLock);
+		found = DatumGetObjectId(weir_column(&at, 2)) == file_number;
+	weir_finish(&at, AccessShareLock);
 	return found;
 }
 
@@ -466,11 +468,11 @@ weir_verified_insert(Oid segment, Oid file_number)
 
 	values[0] = ObjectIdGetDatum(segment);
 	values[1] = ObjectIdGetDatum(file_number);
-	insert_row(T_VERIFIED, values);
+	weir_insert_row(T_VERIFIED, values, NULL);
 }
 
 void
 weir_verified_delete(Oid segment)
 {
-	delete_rows(T_VERIFIED, I_VERIFIED, segment);
+	weir_delete_rows(T_VERIFIED, I_VERIFIED, segment);
 }

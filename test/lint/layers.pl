@@ -6,7 +6,7 @@ use strict;
 use warnings;
 use Lint;
 
-my @layers = qw(base catalog stream append read group query worker);
+my @layers = qw(base catalog stream append read life group query worker);
 my %height = map { $layers[$_] => $_ } 0 .. $#layers;
 
 for my $file (files(qr{\.[ch]$}, 'src'))
