@@ -9,9 +9,13 @@
 #include "base/guc.h"
 #include "base/inval.h"
 #include "base/shmem.h"
+#include "base/slots.h"
 #include "catalog/cache.h"
 #include "catalog/tables.h"
 #include "fmgr.h"
+#include "life/activity.h"
+#include "worker/hooks.h"
+#include "worker/launcher.h"
 
 WEIR_MODULE_MAGIC;
 
@@ -26,4 +30,8 @@ _PG_init(void)
 	weir_tables_init();
 	weir_cache_init();
 	weir_shmem_init();
+	weir_activity_init();
+	weir_wake_init();
+	weir_hooks_init();
+	weir_launcher_init();
 }

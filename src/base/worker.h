@@ -9,7 +9,8 @@
 typedef enum WeirTaskKind
 {
 	WEIR_TASK_MAKE_SEGMENT,		/* object: the partition */
-	WEIR_TASK_VERIFY_SEGMENT	/* object: the segment */
+	WEIR_TASK_VERIFY_SEGMENT,	/* object: the segment */
+	WEIR_TASK_MAKE_ACTIVITY		/* no object */
 } WeirTaskKind;
 
 typedef struct WeirTask

@@ -1,6 +1,7 @@
 /*
  * segment_worker.c
- *		The short-lived worker that makes a segment or verifies one.
+ *		The short-lived worker that makes a segment or verifies one, or makes
+ *		the activity log.
  *
  * A publisher waits for it by latch, where the deadlock detector does not
  * look, so it waits for no lock longer than LOCK_TIMEOUT; the publisher then
@@ -22,6 +23,7 @@
 #include "base/worker.h"
 #include "catalog/cache.h"
 #include "catalog/tables.h"
+#include "life/activity.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -93,6 +95,10 @@ weir_segment_worker_main(Datum arg)
 			case WEIR_TASK_VERIFY_SEGMENT:
 				pgstat_report_activity(STATE_RUNNING, "verifying a segment");
 				verify_segment(task.object);
+				break;
+			case WEIR_TASK_MAKE_ACTIVITY:
+				pgstat_report_activity(STATE_RUNNING, "making the activity log");
+				weir_make_activity();
 				break;
 		}
 	}
