@@ -39,6 +39,7 @@
 #include "catalog/options.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
+#include "stream/event.h"
 #include "stream/maker.h"
 #include "stream/parts.h"
 #include "storage/lmgr.h"
@@ -77,6 +78,33 @@ we_hold(Oid relid, LOCKMODE mode)
 }
 
 /*
+ * For the keeper, which makes segments ahead: keep publishers from asking for
+ * the same one meanwhile.  To the end of the transaction.
+ */
+bool
+weir_maker_lock_conditional(Oid partition)
+{
+	LOCKTAG		tag;
+
+	maker_tag(&tag, partition);
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+static void
+tell_rolled(const WeirPartitionRow *partition, Oid segment, int64 lower)
+{
+	WeirEvent	event = {0};
+
+	event.event = "segment rolled";
+	event.stream = partition->stream;
+	event.partitions = list_make1_int(partition->number);
+	event.cause = "publish";
+	event.segment = get_rel_name(segment);
+	event.offset = lower;
+	weir_event(&event);
+}
+
+/*
  * Make the segment after the last one, unless somebody did: then, and when
  * the last one is not where the caller thought, there is nothing to do.
  * Takes ShareUpdateExclusive on the partition, to the end of the transaction.
@@ -102,8 +130,9 @@ weir_make_next_segment(Oid partition, int64 after_lower)
 				(errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
 				 errmsg("partition \"%s\" has no offsets left",
 						get_rel_name(partition))));
-	weir_make_segment(partition, last.upper,
-					  last.upper + options.segment_messages);
+	tell_rolled(&row, weir_make_segment(partition, last.upper,
+										last.upper + options.segment_messages),
+				last.upper);
 	return true;
 }
 

@@ -16,6 +16,7 @@ typedef enum WeirMade
 extern WeirMade weir_get_next_segment(Oid partition,
 									  const WeirSegmentRow *last);
 extern bool weir_get_verified(const WeirSegmentRow *segment);
+extern bool weir_maker_lock_conditional(Oid partition);
 extern bool weir_make_next_segment(Oid partition, int64 after_lower);
 
 #endif							/* WEIR_STREAM_MAKER_H */
