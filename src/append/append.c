@@ -82,6 +82,8 @@ typedef struct Hold
 	int64		expected;
 	int64		first;			/* out: the offset of the first one */
 	int			done;			/* out: how many were appended */
+	uint64		bytes;			/* out: of the segment before it, if looked at */
+	WeirReached reached;		/* out: by the segment */
 } Hold;
 
 /*
@@ -176,10 +178,27 @@ is_due(Hold *hold, BlockNumber nblocks, int64 now)
 		return false;
 	if (hold->toast)
 		blocks += RelationGetNumberOfBlocks(hold->toast);
-	if (blocks * BLCKSZ >= (uint64) options->segment_bytes)
+	hold->bytes = blocks * BLCKSZ;
+	if (hold->bytes >= (uint64) options->segment_bytes)
 		return true;
 	return options->segment_age > 0 && target->first_ts != 0 &&
 		now - target->first_ts >= options->segment_age;
+}
+
+/* What the keeper may want to know of the segment, after an insertion. */
+static WeirReached
+reached_by(Hold *hold, BlockNumber nblocks)
+{
+	WeirTarget *target = &hold->partition->target;
+	int64		used = hold->first + hold->done - target->lower;
+
+	if (!OidIsValid(target->next) &&
+		(used >= (target->upper - target->lower + 1) / 2 ||
+		 hold->bytes >= (uint64) hold->stream->options.segment_bytes / 2))
+		return WEIR_REACHED_HALF;
+	/* All of the first page: whoever was first may be rolled back. */
+	return nblocks <= 1 && target->lower > 0 ? WEIR_REACHED_BEGIN :
+		WEIR_REACHED_NOTHING;
 }
 
 /* Write the messages behind the end. */
@@ -263,6 +282,7 @@ append_locked(Hold *hold, int64 *now)
 			target->rolls = pg_atomic_read_u64(&hold->partition->slot->rolls);
 			target->first_ts = Max(*now, tail.ts);
 		}
+		hold->reached = reached_by(hold, nblocks);
 	}
 	if (BufferIsValid(tail.buffer))
 		ReleaseBuffer(tail.buffer);
@@ -293,6 +313,8 @@ append_once(Hold *hold)
 	int64		now = 0;
 
 	hold->done = 0;
+	hold->bytes = 0;
+	hold->reached = WEIR_REACHED_NOTHING;
 	for (int i = 0; i < hold->ntuples; i++)
 		Assert(!HeapTupleHasExternal(hold->tuples[i]));
 	make_envelopes(hold->ntuples);
@@ -305,7 +327,10 @@ append_once(Hold *hold)
 		note_hold(slot, start);
 	LWLockRelease(&slot->lock);
 	if (result == HOLD_DONE)
+	{
 		weir_horizon_sample(now);
+		weir_target_reached(hold->partition, hold->reached);
+	}
 	return result;
 }
 

@@ -70,7 +70,8 @@ check_constraints(Relation rel)
 	TupleConstr *constr = RelationGetDescr(rel)->constr;
 
 	for (int i = 0; constr && i < constr->num_check; i++)
-		if (strcmp(constr->check[i].ccname, WEIR_PARTITION_CHECK) != 0)
+		if (strcmp(constr->check[i].ccname, WEIR_PARTITION_CHECK) != 0 &&
+			strcmp(constr->check[i].ccname, WEIR_BOUNDS_CHECK) != 0)
 			refuse(rel, "constraint", pstrdup(constr->check[i].ccname));
 }
 
@@ -90,6 +91,8 @@ weir_honour_stream(WeirStream *stream)
 						RelationGetRelationName(rel)),
 				 errhint("Detach it: rows that come through the other table would not be messages.")));
 	check_triggers(rel);
+	/* A detached partition would not have got it. */
+	check_constraints(rel);
 	table_close(rel, NoLock);
 	stream->may_append = stream->valid;
 }

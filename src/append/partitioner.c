@@ -65,6 +65,21 @@ weir_partition_for_key(const char *key, int len, int npartitions)
 	return (int) ((hash & 0x7fffffff) % (uint32) npartitions);
 }
 
+/* The next partition in turn that is not read-only, if there is one. */
+static int
+in_turn(WeirStream *stream)
+{
+	for (int i = 0; i < stream->npartitions; i++)
+	{
+		int			number = (int) (stream->round_robin++ %
+									(uint32) stream->npartitions);
+
+		if (likely(!stream->partitions[number].read_only))
+			return number;
+	}
+	return 0;
+}
+
 /*
  * Choose by the named partition, else by the key, else in turn.  A named one
  * that is not the key's is an error, unless the stream says that it wins.
@@ -76,8 +91,7 @@ weir_choose_partition(WeirStream *stream, bool has_key, const char *key,
 	int			by_key;
 
 	if (!has_key)
-		return named != WEIR_ANY_PARTITION ? named :
-			(int) (stream->round_robin++ % (uint32) stream->npartitions);
+		return named != WEIR_ANY_PARTITION ? named : in_turn(stream);
 	if (named != WEIR_ANY_PARTITION &&
 		(stream->options.partitioner == WEIR_PARTITIONER_EXPLICIT ||
 		 named >= stream->npartitions))

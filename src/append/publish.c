@@ -4,7 +4,8 @@
  *
  * Both do in this order: refuse what cannot be (read-only, no privilege)
  * before any lock; lock the stream, learn what it is; convert the values and
- * choose the partitions; lock the partition; append.
+ * choose the partitions; lock the partition and see to its state (resume.c);
+ * append.
  */
 #include "postgres.h"
 
@@ -14,6 +15,7 @@
 #include "append/honour.h"
 #include "append/message.h"
 #include "append/partitioner.h"
+#include "append/resume.h"
 #include "base/compat.h"
 #include "base/error.h"
 #include "catalog/pg_type.h"
@@ -179,7 +181,7 @@ weir_stream_publish(PG_FUNCTION_ARGS)
 		named == WEIR_ANY_PARTITION)
 		require_partition(stream);
 	number = choose(stream, &message, named);
-	partition = weir_partition_open(stream, number, RowExclusiveLock);
+	partition = weir_partition_for_publish(&stream, number);
 	tuple = weir_form_message(stream, number, form_of_call(fcinfo), &message);
 
 	init_runs(&runs);
@@ -277,8 +279,7 @@ static void
 append_batch(Batch *batch, int number, const int *order, int count,
 			 int64 expected, WeirRuns *runs)
 {
-	WeirPartition *partition = weir_partition_open(batch->stream, number,
-												   RowExclusiveLock);
+	WeirPartition *partition = weir_partition_for_publish(&batch->stream, number);
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "weir batch",
 												  ALLOCSET_DEFAULT_SIZES);

@@ -15,15 +15,21 @@
  * A heap whose order is not verified is never appended to.  If it is small, a
  * worker verifies it first, so that a restored stream goes on where it was;
  * else the partition rolls to the next segment.
+ *
+ * The keeper is woken for a partition by whoever begins a segment, since the
+ * ones before it may now go, and by each publisher that finds it half full
+ * with none behind it, so that the next one is there in time.
  */
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/xact.h"
 #include "append/honour.h"
 #include "append/tail.h"
 #include "append/target.h"
 #include "base/compat.h"
 #include "base/debug.h"
+#include "base/slots.h"
 #include "catalog/tables.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
@@ -324,4 +330,41 @@ weir_target_leave(WeirStream *stream, WeirPartition *partition,
 		partition->target.known = false;
 	else
 		find_target(partition, partition->target.segment, leave);
+}
+
+/* ---- waking the keeper ---- */
+
+static uint64 aborts = 0;
+
+static void
+count_aborts(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT)
+		aborts++;
+}
+
+/*
+ * After a hold of the append lock.  Once per backend, segment and news; once
+ * more if a transaction of ours was rolled back, since that may have been the
+ * one that was to wake the keeper.
+ */
+void
+weir_target_reached(WeirPartition *partition, WeirReached reached)
+{
+	static bool counting = false;
+	WeirTarget *target = &partition->target;
+
+	if (reached > target->reached)
+	{
+		target->reached = reached;
+		target->told = 0;
+	}
+	if (likely(target->reached == WEIR_REACHED_NOTHING ||
+			   target->told == aborts + 1))
+		return;
+	if (!counting)
+		RegisterXactCallback(count_aborts, NULL);
+	counting = true;
+	target->told = aborts + 1;
+	weir_wake_for_partition(partition->oid);
 }

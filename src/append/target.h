@@ -24,10 +24,21 @@ typedef enum WeirLeave
 	WEIR_LEAVE_FULL				/* it cannot take another message */
 } WeirLeave;
 
+/* How far a segment has come. */
+typedef enum WeirReached
+{
+	WEIR_REACHED_NOTHING,
+	WEIR_REACHED_BEGIN,			/* its first messages */
+	WEIR_REACHED_HALF			/* half of its offsets or bytes, with no known
+								 * next one */
+} WeirReached;
+
 extern void weir_target_open(WeirStream *stream, WeirPartition *partition,
 							 WeirOpenTarget *open);
 extern void weir_target_close(WeirOpenTarget *open);
 extern void weir_target_leave(WeirStream *stream, WeirPartition *partition,
 							  WeirLeave leave);
+
+extern void weir_target_reached(WeirPartition *partition, WeirReached reached);
 
 #endif							/* WEIR_APPEND_TARGET_H */

@@ -19,7 +19,9 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "read/stable.h"
+#include "read/times.h"
 #include "stream/parts.h"
+#include "stream/state.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -55,12 +57,31 @@ total_size(Oid relid)
 											 ObjectIdGetDatum(relid)));
 }
 
+/* The actual state, and why it will not be another one. */
+static void
+put_tables(Oid stream, Oid partition, Datum *values, bool *nulls)
+{
+	char	   *reason = weir_why_attached(stream, partition);
+
+	values[0] = CStringGetTextDatum(weir_actual_name(weir_actual_state(partition)));
+	nulls[1] = reason == NULL;
+	if (reason)
+		values[1] = CStringGetTextDatum(reason);
+}
+
+static void
+put_time(int64 ts, Datum *value, bool *isnull)
+{
+	*value = TimestampTzGetDatum(ts);
+	*isnull = ts == 0;
+}
+
 /* weir.partition_info(stream, partition) */
 Datum
 weir_partition_info(PG_FUNCTION_ARGS)
 {
-	Datum		values[4] = {0};
-	bool		nulls[4] = {true, true, true, true};
+	Datum		values[8] = {0};
+	bool		nulls[8] = {true, true, true, true, true, true, true, true};
 
 	if (!PG_ARGISNULL(0) && !PG_ARGISNULL(1) && may_see(PG_GETARG_OID(0)))
 	{
@@ -86,6 +107,9 @@ weir_partition_info(PG_FUNCTION_ARGS)
 		values[2] = Int64GetDatum(weir_next_offset(partition));
 		values[3] = Int64GetDatum(bytes);
 		memset(nulls, false, sizeof(nulls));
+		put_tables(stream->oid, partition->oid, values + 4, nulls + 4);
+		put_time(weir_first_publish(partition->oid), values + 6, nulls + 6);
+		put_time(weir_last_publish(partition->oid), values + 7, nulls + 7);
 	}
 	return make_row(fcinfo, values, nulls);
 }

@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "append/resume.h"
 #include "base/compat.h"
 #include "base/debug.h"
 #include "base/error.h"
@@ -32,6 +33,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "utils/varlena.h"
 
 PG_FUNCTION_INFO_V1(weir_stream_read);
@@ -44,7 +46,8 @@ enum
 	ARG_MAX_MESSAGES,
 	ARG_START,
 	ARG_STOP_OFFSET,
-	ARG_REVERSE
+	ARG_REVERSE,
+	ARG_RESUME
 };
 
 typedef struct Request
@@ -169,6 +172,27 @@ find_start(FunctionCallInfo fcinfo, Request *request)
 			(request->backward ? 1 : 0);
 }
 
+/*
+ * Reading does not resume a paused partition unless asked; then the right to
+ * publish is needed, as for what else resumes it.
+ */
+static void
+note_reading(FunctionCallInfo fcinfo, Request *request)
+{
+	WeirStream *stream = request->stream;
+
+	if (!stream->options.auto_pause_with_subscribers &&
+		stream->options.auto_pause_after > 0)
+		pg_atomic_write_u64(&request->partition->slot->last_read,
+							(uint64) GetCurrentTimestamp());
+	if (PG_ARGISNULL(ARG_RESUME) || !PG_GETARG_BOOL(ARG_RESUME) ||
+		(!request->partition->paused && stream->nresume_all == 0))
+		return;
+	weir_require_writable("stream_read(resume => true)");
+	weir_check_privilege(stream->oid, ACL_INSERT);
+	weir_request_resume(stream, request->partition, "read");
+}
+
 static void
 read_request(FunctionCallInfo fcinfo, Request *request)
 {
@@ -177,6 +201,7 @@ read_request(FunctionCallInfo fcinfo, Request *request)
 	request->stream = weir_open_for_read(relid);
 	request->partition = weir_partition_arg(fcinfo, ARG_PARTITION,
 											request->stream);
+	note_reading(fcinfo, request);
 	request->snapshot = GetActiveSnapshot();
 	request->backward = !PG_ARGISNULL(ARG_REVERSE) && PG_GETARG_BOOL(ARG_REVERSE);
 	request->max_messages = PG_ARGISNULL(ARG_MAX_MESSAGES) ? PG_INT64_MAX :
@@ -366,7 +391,7 @@ read_one(FunctionCallInfo fcinfo)
 	SRF_RETURN_DONE(funcctx);
 }
 
-/* stream_read(stream, partition, offset, max, start, stop, reverse) */
+/* stream_read(stream, partition, offset, max, start, stop, reverse, resume) */
 Datum
 weir_stream_read(PG_FUNCTION_ARGS)
 {

@@ -8,12 +8,13 @@ CREATE FUNCTION @extschema@.stream_read(
 	max_messages bigint DEFAULT 1000,
 	start text DEFAULT NULL,
 	stop_offset bigint DEFAULT NULL,
-	reverse boolean DEFAULT false)
+	reverse boolean DEFAULT false,
+	resume boolean DEFAULT false)
 	RETURNS TABLE (partition integer, "offset" bigint, ts timestamptz, key text, value text, headers jsonb)
 	LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000
 	AS 'MODULE_PATHNAME', 'weir_stream_read';
-COMMENT ON FUNCTION @extschema@.stream_read(text, integer, bigint, bigint, text, bigint, boolean) IS
-'messages of a partition in order of their offsets, from an offset on';
+COMMENT ON FUNCTION @extschema@.stream_read(text, integer, bigint, bigint, text, bigint, boolean, boolean) IS
+'messages of a partition in order of their offsets, from an offset on; resume: a paused partition is resumed, as by a publish';
 
 CREATE FUNCTION @extschema@.stream_read(
 	stream regclass,
@@ -22,12 +23,13 @@ CREATE FUNCTION @extschema@.stream_read(
 	max_messages bigint DEFAULT 1000,
 	start text DEFAULT NULL,
 	stop_offset bigint DEFAULT NULL,
-	reverse boolean DEFAULT false)
+	reverse boolean DEFAULT false,
+	resume boolean DEFAULT false)
 	RETURNS TABLE (partition integer, "offset" bigint, ts timestamptz, key text, value text, headers jsonb)
 	LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000
 	AS 'MODULE_PATHNAME', 'weir_stream_read';
-COMMENT ON FUNCTION @extschema@.stream_read(regclass, integer, bigint, bigint, text, bigint, boolean) IS
-'messages of a partition in order of their offsets, from an offset on';
+COMMENT ON FUNCTION @extschema@.stream_read(regclass, integer, bigint, bigint, text, bigint, boolean, boolean) IS
+'messages of a partition in order of their offsets, from an offset on; resume: a paused partition is resumed, as by a publish';
 
 CREATE FUNCTION @extschema@.stream_read(
 	stream anyelement,
@@ -36,12 +38,13 @@ CREATE FUNCTION @extschema@.stream_read(
 	max_messages bigint DEFAULT 1000,
 	start text DEFAULT NULL,
 	stop_offset bigint DEFAULT NULL,
-	reverse boolean DEFAULT false)
+	reverse boolean DEFAULT false,
+	resume boolean DEFAULT false)
 	RETURNS SETOF anyelement
 	LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000
 	AS 'MODULE_PATHNAME', 'weir_stream_read';
-COMMENT ON FUNCTION @extschema@.stream_read(anyelement, integer, bigint, bigint, text, bigint, boolean) IS
-'messages of a partition in order of their offsets, from an offset on';
+COMMENT ON FUNCTION @extschema@.stream_read(anyelement, integer, bigint, bigint, text, bigint, boolean, boolean) IS
+'messages of a partition in order of their offsets, from an offset on; resume: a paused partition is resumed, as by a publish';
 
 CREATE FUNCTION @extschema@.stream_earliest_offset(stream regclass, partition integer DEFAULT NULL)
 	RETURNS bigint

@@ -40,9 +40,9 @@ weir_attached_partitions(Relation stream)
 	{
 		WeirPartitionRow *row = palloc0(sizeof(WeirPartitionRow));
 
+		weir_partition_init(row, RelationGetRelid(stream),
+							DatumGetInt32(desc->boundinfo->datums[i][0]));
 		row->partition = desc->oids[desc->boundinfo->indexes[i]];
-		row->stream = RelationGetRelid(stream);
-		row->number = DatumGetInt32(desc->boundinfo->datums[i][0]);
 		list = lappend(list, row);
 	}
 	return list;
@@ -77,6 +77,7 @@ weir_attached_segments(Relation partition)
 		row = palloc0(sizeof(WeirSegmentRow));
 		row->segment = desc->oids[index];
 		row->partition = RelationGetRelid(partition);
+		row->messages = -1;		/* and not loose */
 		row->lower = DatumGetInt64(desc->boundinfo->datums[i - 1][0]);
 		row->upper = DatumGetInt64(desc->boundinfo->datums[i][0]);
 		list = lappend(list, row);

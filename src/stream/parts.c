@@ -23,6 +23,7 @@
 #include "base/compat.h"
 #include "base/sql.h"
 #include "catalog/cache.h"
+#include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_proc.h"
@@ -32,7 +33,9 @@
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "parser/parse_func.h"
+#include "stream/event.h"
 #include "stream/parts.h"
+#include "stream/state.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -228,6 +231,7 @@ static Oid
 create_part(Oid parent, const char *label, const char *elements,
 			const char *suffix)
 {
+	Oid			stream;
 	Oid			namespace = get_rel_namespace(parent);
 	char	   *name = ChooseRelationName(get_rel_name(parent), NULL, label,
 										  namespace, false);
@@ -242,7 +246,46 @@ create_part(Oid parent, const char *label, const char *elements,
 	if (weir_owner_of(part) != weir_owner_of(parent))
 		weir_run_ddl("ALTER TABLE %s OWNER TO %s", qualified,
 					 quote_identifier(GetUserNameFromId(weir_owner_of(parent), false)));
+	if (weir_part_of(parent, &stream) != WEIR_PART_NONE &&
+		stream == weir_activity_oid())
+		weir_grant_activity(part);
 	return part;
+}
+
+/* DROP TABLE takes it along, as if it was attached. */
+void
+weir_tie(Oid relid, Oid to)
+{
+	ObjectAddress object;
+	ObjectAddress on;
+
+	ObjectAddressSet(object, RelationRelationId, relid);
+	ObjectAddressSet(on, RelationRelationId, to);
+	deleteDependencyRecordsForSpecific(RelationRelationId, relid,
+									   DEPENDENCY_AUTO, RelationRelationId, to);
+	recordDependencyOn(&object, &on, DEPENDENCY_AUTO);
+}
+
+/*
+ * The table of a segment.  While the partition is being detached (a dump can
+ * hold that up for hours) nothing can be attached to it: the segment is made
+ * loose, with the indexes that it would get and a constraint that saves the
+ * scan when the keeper attaches it (life/tables.c).
+ */
+static Oid
+create_segment(const WeirSegmentRow *row)
+{
+	const char *label = psprintf("s" INT64_FORMAT,
+								 row->lower / (row->upper - row->lower));
+	const char *elements = " INCLUDING CONSTRAINTS INCLUDING STORAGE INCLUDING COMPRESSION";
+
+	if (row->loose)
+		elements = psprintf("%s INCLUDING INDEXES, CONSTRAINT " WEIR_BOUNDS_CHECK
+							" CHECK (\"offset\" OPERATOR(pg_catalog.>=) " INT64_FORMAT
+							"::pg_catalog.int8 AND \"offset\" OPERATOR(pg_catalog.<) "
+							INT64_FORMAT "::pg_catalog.int8)",
+							elements, row->lower, row->upper);
+	return create_part(row->partition, label, elements, " USING heap");
 }
 
 /*
@@ -259,17 +302,19 @@ weir_make_segment(Oid partition, int64 lower, int64 upper)
 	Relation	rel;
 
 	row.partition = partition;
+	row.messages = -1;
 	row.lower = lower;
 	row.upper = upper;
-	row.segment = create_part(partition,
-							  psprintf("s" INT64_FORMAT, lower / (upper - lower)),
-							  " INCLUDING CONSTRAINTS INCLUDING STORAGE INCLUDING COMPRESSION",
-							  " USING heap");
+	row.loose = weir_actual_state(partition) == WEIR_DETACHING;
+	row.segment = create_segment(&row);
 	weir_put_guard(row.segment, WEIR_PART_SEGMENT, NULL, false);
-	weir_run_ddl("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (" INT64_FORMAT
-				 ") TO (" INT64_FORMAT ")",
-				 weir_qualified_name(partition),
-				 weir_qualified_name(row.segment), lower, upper);
+	if (row.loose)
+		weir_tie(row.segment, partition);
+	else
+		weir_run_ddl("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (" INT64_FORMAT
+					 ") TO (" INT64_FORMAT ")",
+					 weir_qualified_name(partition),
+					 weir_qualified_name(row.segment), lower, upper);
 	become_again(saved);
 
 	weir_segment_insert(&row);
@@ -294,9 +339,7 @@ weir_make_partition(Oid stream, int number)
 	weir_options_parse(stream_row.options, &options);
 
 	saved = become_owner_of(stream);
-	row.stream = stream;
-	row.number = number;
-	row.start_offset = 0;
+	weir_partition_init(&row, stream, number);
 	row.partition = create_part(stream, psprintf("p%d", number),
 								psprintf(" INCLUDING STORAGE INCLUDING COMPRESSION, CONSTRAINT "
 										 WEIR_PARTITION_CHECK

@@ -11,6 +11,7 @@
 #define WEIR_GUARD_TRIGGER		"weir_guard"
 #define WEIR_GUARD_APPLY		"weir_guard_apply"
 #define WEIR_PARTITION_CHECK	"weir_partition"
+#define WEIR_BOUNDS_CHECK		"weir_bounds"
 
 typedef enum WeirPart
 {
@@ -30,6 +31,7 @@ extern void weir_put_guard(Oid relid, WeirPart kind, Jsonb *options,
 						   bool replace);
 extern bool weir_guard_is_on(Relation segment);
 extern Oid	weir_make_partition(Oid stream, int number);
+extern void weir_tie(Oid relid, Oid to);
 extern Oid	weir_make_segment(Oid partition, int64 lower, int64 upper);
 
 #endif							/* WEIR_STREAM_PARTS_H */
