@@ -16,6 +16,8 @@ CREATE TRIGGER weir_load BEFORE INSERT ON weir.partition
 	FOR EACH ROW EXECUTE FUNCTION weir.load();
 CREATE TRIGGER weir_load BEFORE INSERT ON weir.segment
 	FOR EACH ROW EXECUTE FUNCTION weir.load();
+CREATE TRIGGER weir_load BEFORE INSERT ON weir.resume_request
+	FOR EACH ROW EXECUTE FUNCTION weir.load();
 
 CREATE FUNCTION weir.on_ddl_start() RETURNS event_trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'weir_on_ddl_start';
@@ -33,7 +35,7 @@ COMMENT ON FUNCTION weir.on_drop() IS
 'event trigger: removes the catalog rows of dropped streams, refuses to drop a part alone (WR014)';
 
 CREATE EVENT TRIGGER weir_on_ddl_start ON ddl_command_start
-	WHEN TAG IN ('ALTER TABLE')
+	WHEN TAG IN ('ALTER TABLE', 'DROP TABLE')
 	EXECUTE FUNCTION weir.on_ddl_start();
 CREATE EVENT TRIGGER weir_on_ddl_end ON ddl_command_end
 	EXECUTE FUNCTION weir.on_ddl_end();

@@ -15,7 +15,8 @@ COMMENT ON FUNCTION @extschema@.stream_repair(regclass) IS
 'verifies segments that were restored or rewritten and sorts those that are not in order; one row per segment that was looked at';
 
 CREATE FUNCTION weir.partition_info(stream regclass, partition integer,
-	OUT segments integer, OUT start_offset bigint, OUT next_offset bigint, OUT bytes bigint)
+	OUT segments integer, OUT start_offset bigint, OUT next_offset bigint, OUT bytes bigint,
+	OUT actual text, OUT attached_because text, OUT first_publish timestamptz, OUT latest_publish timestamptz)
 	RETURNS record
 	LANGUAGE c VOLATILE PARALLEL RESTRICTED
 	AS 'MODULE_PATHNAME', 'weir_partition_info';

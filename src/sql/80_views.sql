@@ -17,16 +17,35 @@ CREATE VIEW weir.partitions AS
 	SELECT p.stream,
 		   p.number AS partition,
 		   p.partition AS "table",
+		   CASE WHEN p.state = 'paused' AND r.cause IS NULL THEN 'paused' ELSE 'active' END AS state,
+		   coalesce(r.cause, p.cause) AS cause,
+		   i.actual,
+		   CASE WHEN p.state = 'paused' AND p.detach THEN i.attached_because END AS attached_because,
+		   p.read_only,
+		   p.state = 'paused' AND r.cause IS NULL AND p.resume_all AS resume_all,
+		   p.paused_at,
 		   i.segments,
 		   i.start_offset,
 		   i.next_offset,
-		   i.bytes
+		   i.bytes,
+		   i.first_publish,
+		   i.latest_publish,
+		   p.pause_first AS first_pause,
+		   p.pause_latest AS latest_pause,
+		   p.read_only_first AS first_read_only,
+		   p.read_only_latest AS latest_read_only
 	  FROM weir.partition p
-	  JOIN pg_class c ON c.oid = p.stream,
+	  JOIN pg_class c ON c.oid = p.stream
+	  LEFT JOIN LATERAL (SELECT q.cause
+						   FROM weir.resume_request q
+						  WHERE p.state = 'paused'
+							AND q.pause_id = p.pause_id
+							AND (p.resume_all OR q.partition = p.partition)
+						  LIMIT 1) r ON true,
 		   LATERAL weir.partition_info(p.stream, p.number) i
 	 WHERE has_table_privilege(p.stream, 'SELECT');
 COMMENT ON VIEW weir.partitions IS
-'partitions: segments, start_offset (nothing below it is retained), next_offset (a forecast), bytes with TOAST and indexes';
+'partitions: state (active or paused) and its cause, actual state of the table (attached, detaching, detached), segments, start_offset (nothing below it is retained), next_offset (a forecast), bytes with TOAST and indexes, times of publishing and of changes';
 
 CREATE VIEW weir.segments AS
 	SELECT p.stream,
@@ -45,3 +64,25 @@ CREATE VIEW weir.segments AS
 	 WHERE has_table_privilege(p.stream, 'SELECT');
 COMMENT ON VIEW weir.segments IS
 'segments: bounds, size, whether the physical order of the file is known, time of the first message';
+
+CREATE FUNCTION weir.worker_info(OUT kind text, OUT database oid, OUT pid integer, OUT doing text,
+	OUT since timestamptz, OUT last_error text, OUT last_error_at timestamptz, OUT blocked bigint)
+	RETURNS SETOF record
+	LANGUAGE c VOLATILE PARALLEL SAFE ROWS 10
+	AS 'MODULE_PATHNAME', 'weir_worker_info';
+COMMENT ON FUNCTION weir.worker_info() IS
+'what weir.workers shows; nothing unless the library is preloaded';
+
+CREATE VIEW weir.workers AS
+	SELECT w.kind,
+		   d.datname AS database,
+		   w.pid,
+		   w.doing,
+		   w.since,
+		   w.last_error,
+		   w.last_error_at,
+		   w.blocked
+	  FROM weir.worker_info() w
+	  LEFT JOIN pg_database d ON d.oid = w.database;
+COMMENT ON VIEW weir.workers IS
+'background workers of all databases, what they do and since when, their last error, how often a step gave way to somebody''s lock; nothing unless the library is preloaded';

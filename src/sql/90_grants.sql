@@ -4,7 +4,8 @@
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA weir FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA weir TO PUBLIC;
-GRANT SELECT ON weir.stream, weir.partition, weir.segment, weir.verified TO PUBLIC;
+GRANT SELECT ON weir.stream, weir.partition, weir.segment, weir.verified,
+	weir.resume_request, weir.pause_id TO PUBLIC;
 GRANT SELECT ON weir.streams, weir.partitions, weir.segments TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
 	weir.guard(),
@@ -12,4 +13,5 @@ GRANT EXECUTE ON FUNCTION
 	weir.partition_info(regclass, integer),
 	weir.segment_info(regclass)
 	TO PUBLIC;
-GRANT EXECUTE ON FUNCTION weir.longest_append_hold(boolean) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION weir.longest_append_hold(boolean), weir.worker_info() TO pg_monitor;
+GRANT SELECT ON weir.workers TO pg_monitor;

@@ -6,6 +6,7 @@
 
 #include "access/xact.h"
 #include "base/compat.h"
+#include "base/slots.h"
 #include "base/sql.h"
 #include "catalog/cache.h"
 #include "catalog/namespace.h"
@@ -15,6 +16,8 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "stream/create.h"
+#include "stream/event.h"
 #include "stream/parts.h"
 #include "tcop/utility.h"
 #include "utils/array.h"
@@ -83,6 +86,42 @@ create_table(RangeVar *name, Oid value_type)
 	return get_relname_relid(name->relname, namespace);
 }
 
+static void
+tell(Oid stream, const char *what, Jsonb *options)
+{
+	WeirEvent	event = {0};
+
+	event.event = what;
+	event.stream = stream;
+	event.cause = "manual";
+	event.offset = -1;
+	event.options = options;
+	weir_event(&event);
+}
+
+/*
+ * Make the tables and rows of a stream.  Its name is qualified or found as
+ * that of any new table.
+ */
+Oid
+weir_create_stream(RangeVar *name, Oid value_type, int partitions, Jsonb *options)
+{
+	WeirStreamRow row;
+
+	row.partitions = partitions;
+	row.options = options;
+	row.stream = create_table(name, value_type);
+	weir_put_guard(row.stream, WEIR_PART_STREAM, row.options, false);
+	weir_stream_insert(&row);
+	for (int i = 0; i < row.partitions; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		weir_make_partition(row.stream, i);
+	}
+	CacheInvalidateRelcacheByRelid(row.stream);
+	return row.stream;
+}
+
 /* stream_create(name, partitions, value_type, options) → regclass */
 Datum
 weir_stream_create(PG_FUNCTION_ARGS)
@@ -111,15 +150,10 @@ weir_stream_create(PG_FUNCTION_ARGS)
 	weir_options_parse(row.options, &options);
 	row.options = weir_options_merge(row.options, row.options);
 
-	row.stream = create_table(name, PG_GETARG_OID(2));
-	weir_put_guard(row.stream, WEIR_PART_STREAM, row.options, false);
-	weir_stream_insert(&row);
-	for (int i = 0; i < row.partitions; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		weir_make_partition(row.stream, i);
-	}
-	CacheInvalidateRelcacheByRelid(row.stream);
+	row.stream = weir_create_stream(name, PG_GETARG_OID(2), row.partitions,
+									row.options);
+	tell(row.stream, "created", row.options);
+	weir_wake_for_options();
 	PG_RETURN_OID(row.stream);
 }
 
@@ -138,6 +172,7 @@ weir_stream_alter(PG_FUNCTION_ARGS)
 				 errmsg("options must not be null")));
 	weir_check_owner(stream);
 
+	weir_refuse_activity(stream, "alter");
 	/* The lock that replacing the trigger needs, taken before we read. */
 	weir_stream_open(stream, ShareRowExclusiveLock);
 	if (!weir_stream_get(stream, &row))
@@ -148,8 +183,11 @@ weir_stream_alter(PG_FUNCTION_ARGS)
 	weir_options_parse(row.options, &options);
 
 	weir_stream_update(&row);
+	weir_wake_for_options();
 	weir_put_guard(stream, WEIR_PART_STREAM, row.options, true);
 	CacheInvalidateRelcacheByRelid(stream);
+	tell(stream, "altered", row.options);
+	weir_wake_for_options();
 	PG_RETURN_JSONB_P(row.options);
 }
 
@@ -162,6 +200,7 @@ weir_stream_drop(PG_FUNCTION_ARGS)
 
 	weir_require_writable("stream_drop()");
 	weir_check_owner(stream);
+	weir_refuse_activity(stream, "drop");
 	if (!weir_stream_get(stream, &row))
 		(void) weir_stream_open(stream, AccessShareLock);	/* raises the error */
 	/* The event trigger takes the rows along, as for any DROP TABLE. */

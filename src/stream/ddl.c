@@ -7,7 +7,8 @@
  *	- columns cannot be changed, also not by dropping the type of the value;
  *	- parts are attached, detached and dropped by weir only, and a stream is
  *	  not made a part of another table, whose triggers it would then have;
- *	- parts get the owner that their stream gets;
+ *	- parts get the owner and the schema that their stream gets, detached ones
+ *	  its grants and new indexes too (follow.c);
  *	- a segment whose guard is dropped or switched off may get rows that nobody
  *	  sees, so its order is no longer known;
  *	- rows of the catalog go with their tables.
@@ -21,8 +22,10 @@
 #include "access/table.h"
 #include "base/compat.h"
 #include "base/error.h"
+#include "base/slots.h"
 #include "base/sql.h"
 #include "catalog/cache.h"
+#include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_inherits.h"
@@ -31,6 +34,8 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "stream/event.h"
+#include "stream/follow.h"
 #include "stream/parts.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -173,7 +178,7 @@ doubt_segments(Oid relid, WeirPart part, bool guarded)
 	if (part == WEIR_PART_PARTITION)
 		segments = weir_segment_list(relid);
 	else
-		foreach(lc, weir_partition_list(relid))
+		foreach(lc, weir_partition_list(relid, NULL))
 			segments = list_concat(segments,
 								   weir_segment_list(((WeirPartitionRow *) lfirst(lc))->partition));
 	foreach(lc, segments)
@@ -205,6 +210,9 @@ check_guard(Oid relid, WeirPart part)
 	relation_close(rel, NoLock);
 	if (part != WEIR_PART_NONE)
 		doubt_segments(relid, part, is_on);
+	/* The keeper leaves a table alone until its guard is on. */
+	if (is_on && part != WEIR_PART_NONE)
+		weir_wake_for_rows();
 	if (names[0])
 		weir_run_ddl("ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %s",
 					 weir_qualified_name(relid), names[0]);
@@ -219,25 +227,6 @@ is_table(Oid relid)
 	char		relkind = get_rel_relkind(relid);
 
 	return relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE;
-}
-
-/* ALTER TABLE stream OWNER TO does not reach the parts: hand it on. */
-static void
-follow_owner(Oid stream)
-{
-	Oid			owner = weir_owner_of(stream);
-	List	   *parts = find_all_inheritors(stream, NoLock, NULL);
-	ListCell   *lc;
-
-	foreach(lc, parts)
-	{
-		Oid			relid = lfirst_oid(lc);
-
-		if (weir_owner_of(relid) != owner)
-			weir_run_ddl("ALTER TABLE %s OWNER TO %s",
-						 weir_qualified_name(relid),
-						 quote_identifier(GetUserNameFromId(owner, false)));
-	}
 }
 
 /* A table that somebody has made or hung under a part of a stream. */
@@ -295,11 +284,67 @@ check_touched(Node *parsetree, Oid relid)
 	/* A restored table has its guard before it has its row. */
 	if (is_table(relid))
 		check_guard(relid, part);
+	if (is_table(relid) && part == WEIR_PART_NONE)
+		weir_follow_keys(relid);
 	if (part == WEIR_PART_NONE || !OidIsValid(stream))
 		return;
 	check_columns(parsetree, relid, stream);
 	if (part == WEIR_PART_STREAM)
-		follow_owner(relid);
+		weir_follow_stream(relid);
+}
+
+/* GRANT and REVOKE say in their statement only what they are about. */
+static void
+check_grant(GrantStmt *stmt)
+{
+	ListCell   *lc;
+
+	if (stmt->objtype != OBJECT_TABLE)
+		return;
+	if (stmt->targtype == ACL_TARGET_ALL_IN_SCHEMA)
+		foreach(lc, weir_stream_list())
+			weir_follow_all_grants(lfirst_oid(lc));
+	if (stmt->targtype == ACL_TARGET_OBJECT)
+		foreach(lc, stmt->objects)
+		{
+			Oid			relid = RangeVarGetRelid(lfirst_node(RangeVar, lc), NoLock, true);
+			WeirStreamRow row;
+
+			if (OidIsValid(relid) && weir_stream_get(relid, &row))
+				weir_follow_all_grants(relid);
+		}
+}
+
+/* An index that was made on a whole stream. */
+static void
+check_index(IndexStmt *stmt, List *touched)
+{
+	WeirStreamRow row;
+	ListCell   *lc;
+
+	if (!stmt->relation->inh)
+		return;
+	foreach(lc, touched)
+		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_PARTITIONED_INDEX &&
+			weir_stream_get(IndexGetRelation(lfirst_oid(lc), false), &row))
+			weir_follow_index(row.stream, lfirst_oid(lc));
+}
+
+static void
+check_command(Node *parsetree, List *touched)
+{
+	if (parsetree == NULL)
+		return;
+	if (IsA(parsetree, GrantStmt))
+		check_grant((GrantStmt *) parsetree);
+	else if (IsA(parsetree, IndexStmt))
+		check_index((IndexStmt *) parsetree, touched);
+	else if (IsA(parsetree, CreatePublicationStmt) ||
+			 IsA(parsetree, AlterPublicationStmt) ||
+			 IsA(parsetree, AlterObjectSchemaStmt) ||
+			 (IsA(parsetree, DropStmt) &&
+			  castNode(DropStmt, parsetree)->removeType == OBJECT_PUBLICATION))
+		weir_follow_publication();
 }
 
 Datum
@@ -318,10 +363,38 @@ weir_on_ddl_end(PG_FUNCTION_ARGS)
 	touched = touched_objects();
 	foreach(lc, touched.tables)
 		check_touched(event->parsetree, lfirst_oid(lc));
+	check_command((Node *) event->parsetree, touched.tables);
 	PG_RETURN_NULL();
 }
 
 /* ---- before a command ---- */
+
+/* Is a stream there and its guard on? */
+static bool
+is_guarded(Oid stream)
+{
+	Relation	rel = try_table_open(stream, AccessShareLock);
+	bool		guarded = rel != NULL && weir_guard_is_on(rel);
+
+	if (rel)
+		table_close(rel, AccessShareLock);
+	return guarded;
+}
+
+/* The activity log goes with the extension, not before. */
+static void
+check_drop(DropStmt *stmt)
+{
+	Oid			log = weir_activity_oid();
+	ListCell   *lc;
+
+	if (stmt->removeType != OBJECT_TABLE || !OidIsValid(log))
+		return;
+	foreach(lc, stmt->objects)
+		if (RangeVarGetRelid(makeRangeVarFromNameList((List *) lfirst(lc)),
+							 NoLock, true) == log && is_guarded(log))
+			weir_refuse_activity(log, "drop");
+}
 
 /*
  * DETACH PARTITION CONCURRENTLY commits on its way, so at its end it is too
@@ -341,6 +414,8 @@ weir_on_ddl_start(PG_FUNCTION_ARGS)
 				 errmsg("weir.on_ddl_start() must be called as an event trigger")));
 	if (weir_in_own_ddl() || !weir_is_installed())
 		PG_RETURN_NULL();
+	if (IsA(event->parsetree, DropStmt))
+		check_drop((DropStmt *) event->parsetree);
 	other = attached_or_detached(event->parsetree);
 	if (!OidIsValid(other))
 		PG_RETURN_NULL();
@@ -354,18 +429,6 @@ weir_on_ddl_start(PG_FUNCTION_ARGS)
 }
 
 /* ---- DROP ---- */
-
-/* Is a stream there and its guard on? */
-static bool
-is_guarded(Oid stream)
-{
-	Relation	rel = try_table_open(stream, AccessShareLock);
-	bool		guarded = rel != NULL && weir_guard_is_on(rel);
-
-	if (rel)
-		table_close(rel, AccessShareLock);
-	return guarded;
-}
 
 /*
  * Refuse to take a stream apart.  A part goes only with its stream, or when
@@ -402,7 +465,63 @@ check_dropped(const Touched *dropped)
 
 		if (part != WEIR_PART_NONE)
 			check_guard(lfirst_oid(lc), part);
+		/* A foreign key that referred to it has triggers there. */
+		if (part == WEIR_PART_STREAM)
+			weir_follow_reasons(lfirst_oid(lc));
 	}
+}
+
+static bool
+list_has_stream(List *relids)
+{
+	WeirStreamRow row;
+	ListCell   *lc;
+
+	foreach(lc, relids)
+		if (weir_stream_get(lfirst_oid(lc), &row))
+			return true;
+	return false;
+}
+
+/*
+ * Streams that are gone.  Not if the activity log goes with them: there would
+ * be nowhere to tell it.
+ */
+static void
+tell_dropped(const Touched *dropped)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *events = NIL;
+	ListCell   *lc;
+
+	if (!list_has_stream(dropped->tables) || !OidIsValid(weir_activity_oid()))
+		return;
+	SPI_connect();
+	if (SPI_execute("SELECT objid, object_identity FROM pg_catalog.pg_event_trigger_dropped_objects()"
+					" WHERE objsubid OPERATOR(pg_catalog.=) 0 AND" OF_CLASS("pg_class"),
+					true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the objects of an event");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		MemoryContext old = MemoryContextSwitchTo(caller);
+		WeirEvent  *event = palloc0(sizeof(WeirEvent));
+		WeirStreamRow row;
+		bool		isnull;
+
+		event->event = "dropped";
+		event->stream = DatumGetObjectId(SPI_getbinval(tuple, SPI_tuptable->tupdesc,
+													   1, &isnull));
+		event->name = SPI_getvalue(tuple, SPI_tuptable->tupdesc, 2);
+		event->cause = "manual";
+		event->offset = -1;
+		if (weir_stream_get(event->stream, &row))
+			events = lappend(events, event);
+		MemoryContextSwitchTo(old);
+	}
+	SPI_finish();
+	foreach(lc, events)
+		weir_event(lfirst(lc));
 }
 
 Datum
@@ -420,6 +539,7 @@ weir_on_drop(PG_FUNCTION_ARGS)
 	dropped = dropped_objects();
 	if (!weir_in_own_ddl())
 		check_dropped(&dropped);
+	tell_dropped(&dropped);
 	foreach(lc, dropped.tables)
 	{
 		Oid			relid = lfirst_oid(lc);

@@ -18,8 +18,10 @@
 #include "base/compat.h"
 #include "base/error.h"
 #include "base/shmem.h"
+#include "base/slots.h"
 #include "catalog/cache.h"
 #include "commands/trigger.h"
+#include "stream/event.h"
 #include "stream/parts.h"
 #include "tcop/cmdtag.h"
 #include "tcop/pquery.h"
@@ -119,6 +121,38 @@ weir_guard(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
+static bool
+is_of_partition(TriggerData *trigger)
+{
+	return strcmp(RelationGetRelationName(trigger->tg_relation), "partition") == 0;
+}
+
+/* A restored request may come after the keeper has looked at the partitions. */
+static bool
+is_request(TriggerData *trigger)
+{
+	return strcmp(RelationGetRelationName(trigger->tg_relation), "resume_request") == 0;
+}
+
+/*
+ * A restored partition: what ties a detached table to its stream is not
+ * dumped, so the keeper shall look at it.
+ */
+static HeapTuple
+unsettled(HeapTuple tuple, TupleDesc desc)
+{
+	int			attno = 0;
+	Datum		value = BoolGetDatum(false);
+	bool		isnull = false;
+
+	for (int i = 1; i <= desc->natts; i++)
+		if (strcmp(NameStr(TupleDescAttr(desc, i - 1)->attname), "settled") == 0)
+			attno = i;
+	weir_wake_for_options();
+	return attno == 0 ? tuple :
+		heap_modify_tuple_by_cols(tuple, desc, 1, &attno, &value, &isnull);
+}
+
 /*
  * The trigger on the catalog tables themselves.  weir's own code inserts
  * below triggers, so a row that comes here comes from a dump.  If the stream
@@ -144,12 +178,19 @@ weir_load(PG_FUNCTION_ARGS)
 				 errmsg("weir.load() must be called as a trigger")));
 	desc = RelationGetDescr(trigger->tg_relation);
 	tuple = trigger->tg_trigtuple;
-	relid = DatumGetObjectId(heap_getattr(tuple, 1, desc, &isnull));
-	if (isnull || weir_part_of(relid, &stream) == WEIR_PART_NONE)
+	if (is_request(trigger))
+	{
+		weir_wake_for_rows();
 		return PointerGetDatum(tuple);
+	}
+	relid = DatumGetObjectId(heap_getattr(tuple, 1, desc, &isnull));
+	if (!isnull && relid == weir_activity_oid())
+		weir_tie_activity();
+	if (isnull || weir_part_of(relid, &stream) == WEIR_PART_NONE)
+		return PointerGetDatum(is_of_partition(trigger) ?
+							   unsettled(tuple, desc) : tuple);
 
-	if (strcmp(RelationGetRelationName(trigger->tg_relation), "partition") == 0 &&
-		weir_partition_get(relid, &row))
+	if (is_of_partition(trigger) && weir_partition_get(relid, &row))
 	{
 		int64		start = DatumGetInt64(heap_getattr(tuple, 4, desc, &isnull));
 
