@@ -20,6 +20,7 @@ SELECT relname, relkind FROM pg_class
 \d weir.streams
 \d weir.partitions
 \d weir.segments
+\d weir.workers
 
 -- Dumped are the rows of streams, partitions and segments, not the marks of verified files.
 SELECT c::regclass FROM pg_extension e, unnest(e.extconfig) c WHERE e.extname = 'weir' ORDER BY c::regclass::text COLLATE "C";
@@ -39,6 +40,15 @@ SELECT c.relname, string_agg(privilege_type, ',' ORDER BY privilege_type) AS for
   FROM pg_class c, aclexplode(c.relacl) a
  WHERE c.relnamespace = 'weir'::regnamespace AND a.grantee = 0
  GROUP BY 1 ORDER BY c.relname COLLATE "C";
+
+-- Workers are shown to monitors; without preloading there are none.
+SELECT c.relname FROM pg_class c
+ WHERE c.relnamespace = 'weir'::regnamespace AND has_table_privilege('pg_monitor', c.oid, 'SELECT')
+   AND NOT EXISTS (SELECT FROM aclexplode(c.relacl) WHERE grantee = 0)
+ ORDER BY c.relname COLLATE "C";
+SET ROLE pg_monitor;
+SELECT count(*) FROM weir.workers;
+RESET ROLE;
 
 -- The options that a stream can have.
 SELECT name, value FROM weir.default_options() ORDER BY name COLLATE "C";

@@ -107,4 +107,4 @@ SELECT key, array_agg(value ORDER BY "offset") = array_agg(value ORDER BY value)
 -- 15: 20 concurrent writers: see the hammer of the TAP tests.
 
 SELECT s.stream, c.* FROM weir.stream s, LATERAL stream_check(s.stream) c;
-SELECT count(stream_drop(stream)) FROM weir.stream;
+SELECT count(stream_drop(stream)) FROM weir.stream WHERE stream <> 'weir.activity'::regclass;

@@ -3,12 +3,14 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS weir;
 RESET client_min_messages;
 
--- Sums up the catalog; rows of tables that are gone would be counted too.
+-- Sums up the catalog, but for the activity log; rows of tables that are gone would be counted too.
 CREATE VIEW rows_left AS
-	SELECT (SELECT count(*) FROM weir.stream) AS streams,
-		   (SELECT count(*) FROM weir.partition) AS partitions,
-		   (SELECT count(*) FROM weir.segment) AS segments,
-		   (SELECT count(*) FROM weir.verified) AS verified;
+	WITH log AS (SELECT p.stream, p.partition, g.segment FROM weir.partition p JOIN weir.segment g USING (partition)
+				  WHERE p.stream = to_regclass('weir.activity'))
+	SELECT (SELECT count(*) FROM weir.stream WHERE stream NOT IN (SELECT stream FROM log)) AS streams,
+		   (SELECT count(*) FROM weir.partition WHERE stream NOT IN (SELECT stream FROM log)) AS partitions,
+		   (SELECT count(*) FROM weir.segment WHERE partition NOT IN (SELECT partition FROM log)) AS segments,
+		   (SELECT count(*) FROM weir.verified WHERE segment NOT IN (SELECT segment FROM log)) AS verified;
 TABLE rows_left;
 
 -- A stream is a partitioned table.
@@ -20,9 +22,9 @@ SELECT c.relname, c.relkind, pg_get_partkeydef(c.oid) AS key, pg_get_expr(c.relp
 	   (SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnotnull AND a.attnum > 0) AS not_null,
 	   (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid) AS indexes
   FROM pg_class c WHERE c.relname LIKE 'orders%' AND c.relkind IN ('r', 'p') ORDER BY c.relname COLLATE "C";
-SELECT stream, partitions, value_type, options, owner = current_user::regrole AS mine FROM weir.streams;
-SELECT stream, partition, "table", segments, start_offset, next_offset, bytes FROM weir.partitions ORDER BY 1, 2;
-SELECT * FROM weir.segments ORDER BY 1, 2, 4;
+SELECT stream, partitions, value_type, options, owner = current_user::regrole AS mine FROM weir.streams WHERE stream = 'orders'::regclass;
+SELECT stream, partition, "table", segments, start_offset, next_offset, bytes FROM weir.partitions WHERE stream = 'orders'::regclass ORDER BY 1, 2;
+SELECT * FROM weir.segments WHERE stream = 'orders'::regclass ORDER BY 1, 2, 4;
 TABLE rows_left;
 
 -- Every table has its guard, always on; the parts have the stream's owner.
@@ -33,19 +35,19 @@ SELECT c.relname, t.tgname, t.tgenabled FROM pg_trigger t JOIN pg_class c ON c.o
 SELECT count(*) AS members FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND d.classid = 'pg_class'::regclass
  WHERE d.deptype = 'e' AND c.relname LIKE 'orders%';
 
--- Rename and SET SCHEMA: the stream is its regclass, names of parts do not matter.
+-- Rename and SET SCHEMA: the stream is its regclass; parts go along into the schema, and their names do not matter.
 SELECT * FROM stream_publish('orders', '"a"'::jsonb, partition => 1);
 ALTER TABLE orders RENAME TO bestellungen;
 SELECT * FROM stream_publish('bestellungen', '"b"'::jsonb, partition => 1);
 CREATE SCHEMA shop;
 ALTER TABLE bestellungen SET SCHEMA shop;
 SELECT * FROM stream_publish('shop.bestellungen', '"c"'::jsonb, partition => 1);
-ALTER TABLE orders_p1 RENAME TO something_else;
-ALTER TABLE orders_p1_s0 SET SCHEMA shop;
-ALTER TABLE shop.orders_p1_s0 RENAME TO another;
+ALTER TABLE shop.orders_p1 RENAME TO something_else;
+ALTER TABLE shop.orders_p1_s0 SET SCHEMA public;
+ALTER TABLE orders_p1_s0 RENAME TO another;
 SELECT * FROM stream_publish('shop.bestellungen', '"d"'::jsonb, partition => 1);
 SELECT "offset", value FROM stream_read('shop.bestellungen', 1);
-SELECT stream, partition, segment FROM weir.segments ORDER BY 2;
+SELECT stream, partition, segment FROM weir.segments WHERE stream = 'shop.bestellungen'::regclass ORDER BY 2;
 SELECT * FROM stream_check('shop.bestellungen');
 
 -- DROP TABLE leaves no row behind, nor does stream_drop, nor a rolled-back drop take one.
@@ -123,27 +125,30 @@ SELECT count(*) AS tables, count(DISTINCT relname) AS names, max(length(relname)
 SELECT stream_drop(repeat('n', 63)::regclass);
 CREATE TABLE taken_p0 (i int);
 SELECT stream_create('taken', 2);
-SELECT partition, "table" FROM weir.partitions ORDER BY 1;
+SELECT partition, "table" FROM weir.partitions WHERE stream = 'taken'::regclass ORDER BY 1;
 SELECT stream_drop('taken');
 DROP TABLE taken_p0;
 TABLE rows_left;
 
 -- Options: what is set, in any spelling; null takes the default again.
 SELECT stream_create('o', 1, 'jsonb', '{"segment_bytes": "64MB", "segment_age": "1 day", "partitioner": "explicit", "segment_messages": 10, "max_message_bytes": null}');
-SELECT options FROM weir.streams;
+SELECT options FROM weir.streams WHERE stream = 'o'::regclass;
 SELECT stream_alter('o', '{"segment_messages": 20, "segment_age": null}');
+SELECT stream_alter('o', '{"retention_age": "7 days", "retention_bytes": "10GB", "retention_messages": 1000000}');
+SELECT stream_alter('o', '{"auto_pause_after": "1 hour", "auto_pause_detach": true, "auto_pause_with_subscribers": "off"}');
+SELECT stream_alter('o', '{"retention_age": null, "retention_bytes": null, "retention_messages": null, "auto_pause_after": null, "auto_pause_detach": null, "auto_pause_with_subscribers": null}');
 SELECT stream_alter('o', '{"max_message_bytes": 100}');
 SELECT stream_alter('o', '{}');
-SELECT options FROM weir.streams;
+SELECT options FROM weir.streams WHERE stream = 'o'::regclass;
 -- The guard carries them, for dumps without rows.
 SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = 'o'::regclass AND NOT tgisinternal;
 -- An option works at once; a segment that is there keeps its bounds.
 SELECT count(*) FROM stream_publish_batch('o', array_fill('1'::jsonb, ARRAY[35]));
-SELECT lower_offset, upper_offset FROM weir.segments ORDER BY 1;
+SELECT lower_offset, upper_offset FROM weir.segments WHERE stream = 'o'::regclass ORDER BY 1;
 BEGIN;
 SELECT stream_alter('o', '{"segment_messages": 1}');
 ROLLBACK;
-SELECT options->'segment_messages' AS segment_messages FROM weir.streams;
+SELECT options->'segment_messages' AS segment_messages FROM weir.streams WHERE stream = 'o'::regclass;
 SELECT stream_drop('o');
 
 -- COMMENT, GRANT, tablespace clause of the table, views on it: as for any table.

@@ -169,7 +169,7 @@ CREATE TABLE other PARTITION OF g FOR VALUES IN (2);
 -- With the stream they go.
 BEGIN;
 DROP TABLE g_p0, g;
-SELECT count(*) FROM weir.segment;
+SELECT count(*) FROM weir.segment WHERE segment::text NOT LIKE 'weir.activity%';
 ROLLBACK;
 -- After all this, all is as it was.
 SELECT * FROM stream_check('g');

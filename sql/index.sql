@@ -19,7 +19,7 @@ SELECT sum(count) FROM stream_publish_batch('s', (SELECT array_agg(jsonb_build_o
 SELECT count(*) FROM generate_series(400, 449) i, stream_publish('s', jsonb_build_object('n', i, 'tag', 't' || i % 7), 'k' || i % 10);
 SELECT partition, count(*) AS segments, min((SELECT count(*) FROM pg_index i WHERE i.indrelid = segment)) AS least_indexes,
 	   bool_and((SELECT bool_and(i.indisvalid AND i.indisready) FROM pg_index i WHERE i.indrelid = segment)) AS valid
-  FROM weir.segments GROUP BY 1 ORDER BY 1;
+  FROM weir.segments WHERE stream = 's'::regclass GROUP BY 1 ORDER BY 1;
 -- Of a single segment.
 CREATE INDEX single ON s_p0_s0 (key, "offset");
 DROP INDEX single;
@@ -106,5 +106,5 @@ SELECT count(*) FROM s WHERE (value->>'n')::int = 1000;
 RESET enable_seqscan;
 
 SELECT s.stream, c.* FROM weir.stream s, LATERAL stream_check(s.stream) c;
-SELECT count(stream_drop(stream)) FROM weir.stream;
+SELECT count(stream_drop(stream)) FROM weir.stream WHERE stream <> 'weir.activity'::regclass;
 DROP FUNCTION inverse, tell;

@@ -234,6 +234,6 @@ EXECUTE pub('4');
 DEALLOCATE pub;
 
 SELECT c.oid::regclass AS problems FROM weir.stream s JOIN pg_class c ON c.oid = s.stream, LATERAL stream_check(s.stream) ORDER BY 1;
-SELECT count(stream_drop(stream)) FROM weir.stream;
+SELECT count(stream_drop(stream)) FROM weir.stream WHERE stream <> 'weir.activity'::regclass;
 DROP TYPE mood, pair;
 DROP DOMAIN even, present, short, price;

@@ -108,4 +108,4 @@ ALTER TABLE c_p0_s1 SET LOGGED;
 SELECT "offset" FROM stream_publish('c', '9'::text);
 SELECT array_agg("offset") FROM stream_read('c', 0, 48);
 
-SELECT count(stream_drop(stream)) FROM weir.stream;
+SELECT count(stream_drop(stream)) FROM weir.stream WHERE stream <> 'weir.activity'::regclass;

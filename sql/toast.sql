@@ -79,6 +79,6 @@ SELECT sum(count) FROM stream_publish_batch('u', (SELECT array_agg(noise(20000, 
 SELECT count(*), count(*) FILTER (WHERE value = noise(20000, ("offset" - 1)::int)) AS in_order FROM stream_read('u', 0, 2);
 SELECT s.stream, c.* FROM weir.stream s, LATERAL stream_check(s.stream) c;
 
-SELECT count(stream_drop(stream)) FROM weir.stream;
+SELECT count(stream_drop(stream)) FROM weir.stream WHERE stream <> 'weir.activity'::regclass;
 DROP TABLE want;
 DROP FUNCTION noise;

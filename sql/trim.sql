@@ -108,4 +108,4 @@ SELECT stream_trim('e', 0, 0);
 SELECT stream_trim('e', 0, 1);
 \set VERBOSITY default
 
-SELECT count(stream_drop(stream)) FROM weir.stream;
+SELECT count(stream_drop(stream)) FROM weir.stream WHERE stream <> 'weir.activity'::regclass;

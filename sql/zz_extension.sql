@@ -3,9 +3,14 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS weir;
 RESET client_min_messages;
 
--- The tests before left nothing.
-SELECT (SELECT count(*) FROM weir.stream) AS streams, (SELECT count(*) FROM weir.partition) AS partitions,
-	   (SELECT count(*) FROM weir.segment) AS segments, (SELECT count(*) FROM weir.verified) AS verified;
+-- The tests before left nothing but the activity log.
+WITH log AS (SELECT p.stream, p.partition, g.segment FROM weir.partition p JOIN weir.segment g USING (partition)
+			  WHERE p.stream = to_regclass('weir.activity'))
+SELECT (SELECT count(*) FROM weir.stream WHERE stream NOT IN (SELECT stream FROM log)) AS streams,
+	   (SELECT count(*) FROM weir.partition WHERE stream NOT IN (SELECT stream FROM log)) AS partitions,
+	   (SELECT count(*) FROM weir.segment WHERE partition NOT IN (SELECT partition FROM log)) AS segments,
+	   (SELECT count(*) FROM weir.verified WHERE segment NOT IN (SELECT segment FROM log)) AS verified,
+	   (SELECT count(*) FROM weir.resume_request) AS requests;
 
 SELECT stream_create('kept', 2, 'text', '{"segment_messages": 3}');
 CREATE INDEX kept_key ON kept (key);
@@ -43,7 +48,7 @@ CREATE EXTENSION weir;
 SELECT * FROM stream_publish('kept', 'y'::text, partition => 0);
 \set VERBOSITY default
 SELECT stream_adopt('kept');
-SELECT options FROM weir.streams;
+SELECT options FROM weir.streams WHERE stream = 'kept'::regclass;
 SELECT * FROM stream_publish('kept', 'y'::text, partition => 0);
 SELECT "offset", value FROM stream_read('kept', 0);
 \set VERBOSITY sqlstate
@@ -52,7 +57,10 @@ INSERT INTO kept VALUES (0, 7, now(), 'k', '7', NULL);
 SELECT * FROM stream_check('kept');
 DROP TABLE kept;
 
--- A database without streams: the extension goes without CASCADE, and nothing of it stays.
+-- A database without streams: the extension goes without CASCADE, and nothing of it stays, not the activity log either.
+SELECT stream FROM weir.streams;
 DROP EXTENSION weir;
+SELECT count(*) FROM pg_namespace WHERE nspname = 'weir';
+SELECT count(*) FROM pg_class WHERE relname LIKE 'activity%';
 SELECT count(*) FROM pg_event_trigger WHERE evtname LIKE 'weir%';
 SELECT count(*) FROM pg_proc WHERE probin LIKE '%weir%';

@@ -153,11 +153,12 @@ SELECT segment FROM weir.segments
 SQL
 }
 
+# Those that hold or held messages; the keeper makes others ahead.
 sub segment_count
 {
 	my ($node, $stream, %opt) = @_;
 	return $node->safe_psql($opt{db} // 'postgres',
-		"SELECT count(*) FROM weir.segments WHERE stream = '$stream'::regclass");
+		"SELECT count(*) FROM weir.segments WHERE stream = '$stream'::regclass AND blocks > 0");
 }
 
 # The statement fails with this SQLSTATE (and its message matches).

@@ -18,7 +18,7 @@ my $dir = PostgreSQL::Test::Utils::tempdir;
 my $log = "$dir/build.log";
 my $made = system(
 	qq{cp -R '$top/Makefile' '$top/weir.control' '$top/src' '$dir' && find '$dir' -name '*.o' -exec rm -f {} + && }
-	. qq{make -C '$dir' PG_CONFIG=pg_config COPT='-DWEIR_SHMEM_LAYOUT=2 -O0 -g0' -j2 weir.so >'$log' 2>&1}) == 0;
+	. qq{make -C '$dir' PG_CONFIG=pg_config COPT='-DWEIR_SHMEM_LAYOUT=99 -O0 -g0' -j2 weir.so >'$log' 2>&1}) == 0;
 plan skip_all => 'the library cannot be built here: ' . (-e $log ? slurp_file($log) : 'no source')
   if !$made;
 
@@ -46,7 +46,7 @@ $node->safe_psql('postgres', 'ALTER EVENT TRIGGER weir_on_ddl_end ENABLE');
 
 my $after = $node->safe_psql('postgres', 'SELECT count(*), max("offset") FROM s');
 fails_with($node, q{SELECT other.publish('s', 'second')}, 'WR011', 'publish by another build',
-	like => qr{another build.*layout 1.*layout 2}s);
+	like => qr{another build.*layout \d+, this build in layout 99}s);
 fails_with($node, q{SELECT * FROM other.read('s')}, 'WR011', 'read by another build');
 fails_with($node, q{BEGIN; SAVEPOINT a; SELECT other.publish('s', 'second'); ROLLBACK TO a; COMMIT},
 	'WR011', 'in a subtransaction');
