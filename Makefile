@@ -53,3 +53,4 @@ lint:
 
 bench:
 	test/bench/run.sh
+	test/bench/pause.sh

@@ -12,12 +12,13 @@
  *		seek			o->probes places in a table of o->count messages
  *		dead_tail		polls before o->count messages that were rolled back
  *		hold			append lock under batches of o->fetch
+ *		pause_*			what pausing costs others, and what it spares; pause.sh
  *		fsync			speed of fdatasync; SIDE is a directory
  *		drop			drops o->table
  *
  * PostgreSQL is found by PGHOST and the like, Redis by redis=SOCKET.
  */
-#include "load.h"
+#include "pause.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +39,14 @@ static const struct
 	{"seek", run_seek},
 	{"dead_tail", run_dead_tail},
 	{"hold", run_hold},
+	{"pause_beside", run_pause_beside},
+	{"pause_drain", run_pause_drain},
+	{"pause_held", run_pause_held},
+	{"pause_wake", run_pause_wake},
+	{"pause_cycles", run_pause_cycles},
+	{"pause_first", run_pause_first},
+	{"pause_rate", run_pause_rate},
+	{"pause_plan", run_pause_plan},
 };
 
 static double
@@ -61,6 +70,8 @@ set_option(Options *o, char *arg)
 	*value++ = '\0';
 	if (strcmp(arg, "table") == 0)
 		o->table = value;
+	else if (strcmp(arg, "table_small") == 0)
+		o->table_small = value;
 	else if (strcmp(arg, "redis") == 0)
 		o->redis = value;
 	else if (strcmp(arg, "clients") == 0)
@@ -74,11 +85,13 @@ set_option(Options *o, char *arg)
 	else if (strcmp(arg, "count") == 0)
 		o->count = (long) number(value, 1, 1e9);
 	else if (strcmp(arg, "probes") == 0)
-		o->probes = (long) number(value, 10, 1e6);
+		o->probes = (long) number(value, 1, 1e6);
 	else if (strcmp(arg, "seconds") == 0)
 		o->seconds = number(value, 0.01, 3600);
 	else if (strcmp(arg, "warmup") == 0)
 		o->warmup = number(value, 0.01, 3600);
+	else if (strcmp(arg, "since") == 0)
+		o->since = number(value, 1, 1e19);
 	else if (strcmp(arg, "keep") == 0)
 		o->keep = strcmp(value, "1") == 0;
 	else

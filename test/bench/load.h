@@ -10,7 +10,7 @@
  * Layers: util.c knows the machine; messages.c the messages; redis.c and
  * postgres.c one kind of server each; side.c the sides that are compared;
  * loop.c keeps clients busy; publish.c, bulk.c, read.c, seek.c and hold.c are
- * the workloads; load.c dispatches.
+ * the workloads, pause_*.c those about pausing (pause.h); load.c dispatches.
  */
 #ifndef LOAD_H
 #define LOAD_H
@@ -24,7 +24,7 @@
 #define VALUE_SIZE		100
 #define KEYS			1000
 #define MAX_CLIENTS		64
-#define MAX_PARTITIONS	64
+#define MAX_PARTITIONS	1000
 #define BINARY			1
 
 /* Type oids of binary parameters. */
@@ -58,6 +58,7 @@ typedef struct Options
 	const char *workload;
 	const Side *side;
 	const char *table;			/* table, stream, queue or Redis key */
+	const char *table_small;	/* another one to compare it with */
 	const char *redis;			/* path of the Redis socket */
 	int			clients;
 	int			partitions;
@@ -67,6 +68,7 @@ typedef struct Options
 	long		probes;			/* operations of a latency measurement */
 	double		seconds;
 	double		warmup;
+	double		since;			/* nanoseconds of the clock of the day */
 	bool		keep;			/* leave the table for other workloads */
 } Options;
 

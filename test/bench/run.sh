@@ -3,6 +3,7 @@
 #
 #   test/bench/run.sh                 everything: about 20 minutes
 #   test/bench/run.sh --quick         less of everything: 2 to 3 minutes
+#   test/bench/run.sh pause ...       what pausing costs: pause.sh
 #   test/bench/run.sh --only NAME     one workload; a list with --list
 #   test/bench/run.sh --rounds N      instead of 5 (quick: 2)
 #   test/bench/run.sh --sides "A B"   only these sides
@@ -32,6 +33,9 @@ usage()
 	sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
 }
 
+if [ "${1:-}" = pause ]; then
+	exec "$here/pause.sh" "${@:2}"
+fi
 options="$*"
 mode=full only="" rounds="" sides="" no_build="" out=$here/results base=${TMPDIR:-/tmp}
 while [ $# -gt 0 ]; do

@@ -134,7 +134,7 @@ install_weir()
 build_client()
 {
 	"$compiler" -O2 -std=c99 -D_GNU_SOURCE -Wall -Wextra -I"$("$pg_config" --includedir)" \
-		-o "$tmp/load" "$here"/*.c -L"$("$pg_config" --libdir)" -Wl,-rpath,"$("$pg_config" --libdir)" -lpq ||
+		-pthread -o "$tmp/load" "$here"/*.c -L"$("$pg_config" --libdir)" -Wl,-rpath,"$("$pg_config" --libdir)" -lpq ||
 		fail "the load client does not build"
 }
 
