@@ -66,7 +66,7 @@ CREATE TABLE weir.segment (
 	lower_offset	bigint NOT NULL,
 	upper_offset	bigint NOT NULL,
 	messages		bigint,
-	loose			boolean NOT NULL,
+	loose			boolean NOT NULL DEFAULT false,
 	CONSTRAINT segment_pkey PRIMARY KEY (segment),
 	CONSTRAINT segment_bounds_key UNIQUE (partition, lower_offset)
 );
