@@ -304,7 +304,8 @@ move_checkpoint(void *arg)
 			return;
 	}
 	replay = weir_replay(from, InvalidOid, snapshot);
-	if (wake->start && replay->complete)
+	if (wake->start && replay->complete &&
+		hash_get_num_entries(replay->entries) > 0)
 		foreach(lc, weir_stream_list())
 			if (get_rel_name(lfirst_oid(lc)) != NULL)
 				compare_stream(replay, lfirst_oid(lc), snapshot);
