@@ -53,15 +53,13 @@ static const struct
 {
 	const char *name;			/* as in "while ..." */
 	WeirDuty	run;
-	bool		late;			/* looks at everything when it starts, which is
-								 * not urgent: after the first sessions */
 }			duties[] =
 {
 	{"looking around", look_around},
 	{"settling", weir_settle_duty},
-	{"making segments", weir_ahead_duty, true},
-	{"enforcing retention", weir_retention_duty, true},
-	{"pausing what is idle", weir_idle_duty, true},
+	{"making segments", weir_ahead_duty},
+	{"enforcing retention", weir_retention_duty},
+	{"pausing what is idle", weir_idle_duty},
 	{"replaying the activity log", weir_replay_duty},
 };
 
@@ -163,15 +161,6 @@ run_duty(int number, const WeirWake *wake)
 	MemoryContextSwitchTo(context);
 }
 
-/* It is then called with start set, as after an error. */
-static void
-put_off(int number)
-{
-	standing[number].delay_ms = FIRST_DELAY_MS;
-	standing[number].due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													   FIRST_DELAY_MS);
-}
-
 /* Returns when the next duty is due. */
 static TimestampTz
 run_duties(const WeirWake *wake)
@@ -185,9 +174,7 @@ run_duties(const WeirWake *wake)
 	{
 		bool		is_due = standing[i].due <= GetCurrentTimestamp();
 
-		if (wake->start && duties[i].late)
-			put_off(i);
-		else if (standing[i].delay_ms > 0 && is_due)
+		if (standing[i].delay_ms > 0 && is_due)
 		{
 			WeirWake	again = *wake;
 
