@@ -23,7 +23,10 @@ static const char *const table_names[WEIR_TABLE_COUNT] = {
 	[T_VERIFIED] = "verified",
 	[T_REQUEST] = "resume_request",
 	[T_CHECKPOINT] = "checkpoint",
+	[T_GROUP] = "group",
+	[T_POSITION] = "position",
 	[S_PAUSE_ID] = "pause_id",
+	[S_GROUP_ID] = "group_id",
 	[I_STREAM] = "stream_pkey",
 	[I_PARTITION] = "partition_pkey",
 	[I_PARTITION_NUMBER] = "partition_number_key",
@@ -31,7 +34,9 @@ static const char *const table_names[WEIR_TABLE_COUNT] = {
 	[I_SEGMENT] = "segment_pkey",
 	[I_SEGMENT_BOUNDS] = "segment_bounds_key",
 	[I_VERIFIED] = "verified_segment_idx",
-	[I_REQUEST] = "resume_request_idx"
+	[I_REQUEST] = "resume_request_idx",
+	[I_GROUP_NAME] = "group_name_key",
+	[I_POSITION] = "position_idx"
 };
 
 static Oid	oids[WEIR_TABLE_COUNT];

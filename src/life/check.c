@@ -14,6 +14,7 @@
 #include "base/compat.h"
 #include "base/error.h"
 #include "catalog/cache.h"
+#include "catalog/groups.h"
 #include "catalog/tables.h"
 #include "funcapi.h"
 #include "life/replay.h"
@@ -323,6 +324,28 @@ check_partition(Check *check, WeirStream *stream, int number)
 	table_close(rel, NoLock);
 }
 
+/* Every group has one position in each partition. */
+static void
+check_positions(Check *check, WeirStream *stream)
+{
+	ListCell   *lc;
+
+	foreach(lc, weir_group_list(stream->oid))
+	{
+		WeirGroupRow *group = lfirst(lc);
+
+		for (int i = 0; i < stream->npartitions; i++)
+		{
+			int			n = weir_position_versions(group->id, i, GetActiveSnapshot());
+
+			check->partition = i;
+			if (n > 1)
+				put_problem(check, "positions",
+							psprintf("group \"%s\" has %d positions", group->name, n));
+		}
+	}
+}
+
 /* stream_check(stream) */
 Datum
 weir_stream_check(PG_FUNCTION_ARGS)
@@ -335,6 +358,7 @@ weir_stream_check(PG_FUNCTION_ARGS)
 	PushActiveSnapshot(GetLatestSnapshot());
 	check_partitions(&check, stream);
 	check_log(&check, stream);
+	check_positions(&check, stream);
 	for (int i = 0; i < stream->npartitions; i++)
 		check_partition(&check, stream, i);
 	PopActiveSnapshot();

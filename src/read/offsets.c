@@ -9,6 +9,7 @@
 #include "base/compat.h"
 #include "base/error.h"
 #include "read/args.h"
+#include "read/offsets.h"
 #include "read/seek.h"
 #include "read/sorted.h"
 #include "read/stable.h"
@@ -232,6 +233,19 @@ offset_at(WeirPartition *partition, int64 ts)
 	return offset;
 }
 
+/*
+ * The offset of the first message at or after a time, else the stable end.  A
+ * snapshot that is active.
+ */
+int64
+weir_offset_at(WeirPartition *partition, TimestampTz ts, Snapshot snapshot)
+{
+	int64		at = offset_at(partition, ts);
+	int64		offset = at >= 0 ? first_visible(partition, at) : -1;
+
+	return offset >= 0 ? offset : weir_stable_end(partition, snapshot);
+}
+
 /* stream_offset_at(stream, partition, ts, find) */
 Datum
 weir_stream_offset_at(PG_FUNCTION_ARGS)
@@ -262,14 +276,9 @@ weir_stream_offset_at(PG_FUNCTION_ARGS)
 	partition = open_args(fcinfo, &stream);
 
 	/* "At or before T" is what lies before the first one after T. */
-	at = last && ts >= PG_INT64_MAX ? -1 : offset_at(partition, last ? ts + 1 : ts);
 	if (!last)
-	{
-		if (at >= 0)
-			offset = first_visible(partition, at);
-		PG_RETURN_INT64(offset >= 0 ? offset :
-						weir_stable_end(partition, snapshot));
-	}
+		PG_RETURN_INT64(weir_offset_at(partition, ts, snapshot));
+	at = ts >= PG_INT64_MAX ? -1 : offset_at(partition, ts + 1);
 
 	end = weir_stable_end(partition, snapshot);
 	at = at < 0 ? end : Min(at, end);

@@ -20,13 +20,12 @@
 #include "base/compat.h"
 #include "base/debug.h"
 #include "base/error.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "parser/parse_type.h"
 #include "read/args.h"
+#include "read/rows.h"
 #include "read/stable.h"
 #include "read/walk.h"
 #include "utils/builtins.h"
@@ -34,7 +33,6 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/varlena.h"
 
 PG_FUNCTION_INFO_V1(weir_stream_read);
 
@@ -61,36 +59,6 @@ typedef struct Request
 	int64		stop;
 	int64		max_messages;
 } Request;
-
-/* Which stream, and in which form? */
-static Oid
-stream_of_call(FunctionCallInfo fcinfo, bool *rows)
-{
-	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, ARG_STREAM);
-	Oid			relid;
-
-	*rows = false;
-	if (type == TEXTOID)
-	{
-		List	   *names;
-
-		(void) weir_stream_arg(fcinfo, ARG_STREAM);
-		names = textToQualifiedNameList(PG_GETARG_TEXT_PP(ARG_STREAM));
-		return RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, false);
-	}
-	if (type == REGCLASSOID || !OidIsValid(type))
-		return weir_stream_arg(fcinfo, ARG_STREAM);
-
-	*rows = true;
-	relid = typeidTypeRelid(type);
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("type %s is not the row type of a stream",
-						format_type_be(type)),
-				 errhint("Write stream_read('name', ...) or stream_read(NULL::name, ...).")));
-	return relid;
-}
 
 static void
 check_offset(Request *request, int64 offset)
@@ -196,7 +164,7 @@ note_reading(FunctionCallInfo fcinfo, Request *request)
 static void
 read_request(FunctionCallInfo fcinfo, Request *request)
 {
-	Oid			relid = stream_of_call(fcinfo, &request->rows);
+	Oid			relid = weir_stream_of_call(fcinfo, ARG_STREAM, &request->rows);
 
 	request->stream = weir_open_for_read(relid);
 	request->partition = weir_partition_arg(fcinfo, ARG_PARTITION,
@@ -222,17 +190,6 @@ read_request(FunctionCallInfo fcinfo, Request *request)
 
 /* ---- one message as the caller wants it ---- */
 
-/* The columns of a message with the value as text. */
-static void
-columns_as_text(Request *request, HeapTuple tuple, Datum *values, bool *nulls)
-{
-	heap_deform_tuple(tuple, request->stream->tupdesc, values, nulls);
-	if (!nulls[WEIR_COL_VALUE - 1] && request->stream->value_type != TEXTOID)
-		values[WEIR_COL_VALUE - 1] =
-			CStringGetTextDatum(OutputFunctionCall(&request->stream->value_output,
-												   values[WEIR_COL_VALUE - 1]));
-}
-
 static Datum
 as_datum(Request *request, HeapTuple tuple, TupleDesc desc)
 {
@@ -241,28 +198,8 @@ as_datum(Request *request, HeapTuple tuple, TupleDesc desc)
 
 	if (request->rows)
 		return heap_copy_tuple_as_datum(tuple, desc);
-	columns_as_text(request, tuple, values, nulls);
+	weir_columns_as_text(request->stream, tuple, values, nulls);
 	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
-}
-
-static void
-put(ReturnSetInfo *rsinfo, Request *request, HeapTuple tuple,
-	MemoryContext per_row)
-{
-	Datum		values[WEIR_NCOLS];
-	bool		nulls[WEIR_NCOLS];
-	MemoryContext old;
-
-	if (request->rows)
-	{
-		tuplestore_puttuple(rsinfo->setResult, tuple);
-		return;
-	}
-	old = MemoryContextSwitchTo(per_row);
-	columns_as_text(request, tuple, values, nulls);
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(per_row);
 }
 
 /* ---- the walk of a request ---- */
@@ -323,19 +260,16 @@ next_message(Reading *reading)
 static void
 read_all(FunctionCallInfo fcinfo)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext per_row;
+	WeirRows	rows;
 	Reading		reading;
 
 	read_request(fcinfo, &reading.request);
-	InitMaterializedSRF(fcinfo, 0);
-	per_row = AllocSetContextCreate(CurrentMemoryContext, "weir row",
-									ALLOCSET_DEFAULT_SIZES);
+	weir_rows_begin(&rows, fcinfo, reading.request.stream, reading.request.rows);
 	begin_reading(&reading);
 	while (next_message(&reading))
-		put(rsinfo, &reading.request, &reading.walk.tuple, per_row);
+		weir_rows_put(&rows, &reading.walk.tuple);
 	weir_walk_end(&reading.walk);
-	MemoryContextDelete(per_row);
+	weir_rows_end(&rows);
 }
 
 /* ---- row by row, as in a select list: nothing is stored ---- */

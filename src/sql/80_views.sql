@@ -86,3 +86,22 @@ CREATE VIEW weir.workers AS
 	  LEFT JOIN pg_database d ON d.oid = w.database;
 COMMENT ON VIEW weir.workers IS
 'background workers of all databases, what they do and since when, their last error, how often a step gave way to somebody''s lock; nothing unless the library is preloaded';
+
+CREATE VIEW weir.groups AS
+	SELECT g.stream,
+		   g.name AS "group",
+		   p.number AS partition,
+		   n.next_offset,
+		   n.moved,
+		   n.skipped
+	  FROM weir.group g
+	  JOIN pg_class c ON c.oid = g.stream
+	  JOIN weir.partition p ON p.stream = g.stream
+	  JOIN LATERAL (SELECT q.next_offset, q.moved, q.skipped
+					  FROM weir.position q
+					 WHERE q.group_id = g.id AND q.partition = p.number
+					 ORDER BY q.version DESC
+					 LIMIT 1) n ON true
+	 WHERE has_table_privilege(g.stream, 'SELECT');
+COMMENT ON VIEW weir.groups IS
+'positions of consumer groups: the next offset of each partition, when it was moved, how many offsets retention took before they were read';

@@ -25,6 +25,7 @@
 #include "base/slots.h"
 #include "base/sql.h"
 #include "catalog/cache.h"
+#include "catalog/groups.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
@@ -524,6 +525,16 @@ tell_dropped(const Touched *dropped)
 		weir_event(lfirst(lc));
 }
 
+/* Groups go with their stream. */
+static void
+forget_groups(Oid stream)
+{
+	ListCell   *lc;
+
+	foreach(lc, weir_group_list(stream))
+		weir_group_delete(lfirst(lc));
+}
+
 Datum
 weir_on_drop(PG_FUNCTION_ARGS)
 {
@@ -546,8 +557,8 @@ weir_on_drop(PG_FUNCTION_ARGS)
 
 		if (weir_segment_delete(relid))
 			weir_verified_delete(relid);
-		else if (!weir_partition_delete(relid))
-			weir_stream_delete(relid);
+		else if (!weir_partition_delete(relid) && weir_stream_delete(relid))
+			forget_groups(relid);
 	}
 	PG_RETURN_NULL();
 }

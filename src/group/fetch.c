@@ -1,0 +1,251 @@
+/*
+ * fetch.c
+ *		stream_fetch: transactional consumption.
+ *
+ * Takes a partition with something to read whose position nobody else is
+ * working on, returns its messages in order, and moves the position in the
+ * same transaction: a commit acknowledges them, exactly once together with
+ * all else that the transaction did; a rollback, also to a savepoint, gives
+ * them back.
+ *
+ * For each partition, from another one on each time:
+ * 1. Look at the position, without a lock.  Nothing behind it: the next one.
+ * 2. In a subtransaction, lock the row that was found, without waiting; it
+ *	  must still be the newest.  Somebody else has it: the next one.
+ * 3. READ COMMITTED: take a new snapshot, later than the lock, so that it shows
+ *	  whatever the one before us has left.  REPEATABLE READ and SERIALIZABLE:
+ *	  the transaction's; a position that was moved after it was taken raises
+ *	  40001.
+ * 4. Walk from the position on (read/walk.c).  Nothing readable: take the
+ *	  subtransaction back, and with it the lock.  Else move the position to
+ *	  behind the last message; the subtransaction stays.
+ *
+ * Order of locks: stream, partition, segments (AccessShare); rows of
+ * weir.position, each without waiting.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/compat.h"
+#include "base/error.h"
+#include "base/subxact.h"
+#include "catalog/cache.h"
+#include "catalog/groups.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "group/group.h"
+#include "miscadmin.h"
+#include "read/rows.h"
+#include "read/stable.h"
+#include "read/walk.h"
+#include "tcop/utility.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+PG_FUNCTION_INFO_V1(weir_stream_fetch);
+
+enum
+{
+	ARG_STREAM,
+	ARG_GROUP,
+	ARG_MAX_MESSAGES,
+	ARG_PARTITION,
+	ARG_SKIP_GAP
+};
+
+typedef struct Fetch
+{
+	WeirStream *stream;
+	WeirGroupRow group;
+	int64		max_messages;
+	bool		skip_gap;
+	WeirRows	rows;
+	int			partition;		/* the one that is tried */
+	WeirPositionRow position;
+	bool		moved;			/* somebody moved it before we had the lock */
+} Fetch;
+
+static void
+serialization_failure(Fetch *fetch)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent fetch"),
+			 errdetail("The position of group \"%s\" in partition %d of stream \"%s\" was moved after this transaction's snapshot.",
+					   fetch->group.name, fetch->partition,
+					   get_rel_name(fetch->stream->oid)),
+			 errhint("Try the transaction again.")));
+}
+
+/* The newest position, for this isolation level. */
+static bool
+find_position(Fetch *fetch)
+{
+	WeirPositionRow newest;
+
+	if (!weir_position_get(fetch->group.id, fetch->partition, NULL, &newest))
+		return false;
+	if (!IsolationUsesXactSnapshot())
+	{
+		fetch->position = newest;
+		return true;
+	}
+	if (!weir_position_get(fetch->group.id, fetch->partition,
+						   GetTransactionSnapshot(), &fetch->position) ||
+		fetch->position.version != newest.version)
+		serialization_failure(fetch);
+	return true;
+}
+
+/* What retention has taken before it was read: only with consent. */
+static void
+check_gap(Fetch *fetch)
+{
+	WeirPositionRow *position = &fetch->position;
+	int64		start = weir_start_offset(&fetch->stream->partitions[fetch->partition]);
+
+	if (position->next >= start)
+		return;
+	if (!fetch->skip_gap)
+		ereport(ERROR,
+				(errcode(ERRCODE_WEIR_OFFSET_NOT_RETAINED),
+				 errmsg("offsets " INT64_FORMAT " to " INT64_FORMAT
+						" of partition %d of stream \"%s\" are no longer retained",
+						position->next, start - 1, fetch->partition,
+						get_rel_name(fetch->stream->oid)),
+				 errdetail("Group \"%s\" has not read them.", fetch->group.name),
+				 errhint("To go on behind the gap: stream_fetch(..., skip_gap => true), or stream_seek().")));
+	position->skipped += start - position->next;
+	position->next = start;
+}
+
+/* Put the messages from the position on; the offset behind the last one. */
+static int64
+put_messages(Fetch *fetch, Snapshot snapshot)
+{
+	WeirPartition *partition = &fetch->stream->partitions[fetch->partition];
+	int64		next = -1;
+	int64		n = 0;
+	WeirWalk	walk;
+
+	weir_walk_begin(&walk, partition->oid, snapshot, fetch->position.next, false);
+	while (n < fetch->max_messages && weir_walk_next(&walk))
+	{
+		CHECK_FOR_INTERRUPTS();
+		weir_rows_put(&fetch->rows, &walk.tuple);
+		next = walk.offset + 1;
+		n++;
+	}
+	weir_walk_end(&walk);
+	return next;
+}
+
+/* Steps 2 to 4, in a subtransaction. */
+static bool
+take(void *arg)
+{
+	Fetch	   *fetch = arg;
+	Snapshot	snapshot;
+	int64		before = fetch->position.next;
+	int64		next;
+
+	switch (weir_position_lock(&fetch->position, false))
+	{
+		case WEIR_LOCKED:
+			break;
+		case WEIR_LOCK_MOVED:
+			fetch->moved = true;
+			/* FALLTHROUGH */
+		case WEIR_LOCK_TAKEN:
+			return false;
+	}
+	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ?
+								GetTransactionSnapshot() : GetLatestSnapshot());
+	PushActiveSnapshot(snapshot);
+	check_gap(fetch);
+	next = put_messages(fetch, snapshot);
+	PopActiveSnapshot();
+	UnregisterSnapshot(snapshot);
+	if (next < 0 && fetch->position.next == before)
+		return false;
+	fetch->position.next = Max(next, fetch->position.next);
+	weir_position_move(&fetch->position);
+	return true;
+}
+
+/* Try one partition.  True: it has given messages (or a gap was passed). */
+static bool
+try_partition(Fetch *fetch, int number)
+{
+	WeirPartition *partition = weir_partition_open(fetch->stream, number,
+												   AccessShareLock);
+
+	fetch->partition = number;
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		fetch->moved = false;
+		if (!find_position(fetch) ||
+			(fetch->position.next >= weir_next_offset(partition) &&
+			 fetch->position.next >= weir_start_offset(partition)))
+			return false;
+		if (weir_in_subtransaction(take, fetch, 0))
+			return true;
+		if (fetch->moved && IsolationUsesXactSnapshot())
+			serialization_failure(fetch);
+	} while (fetch->moved);
+	return false;
+}
+
+static void
+fetch_any(Fetch *fetch)
+{
+	static uint32 turn = 0;
+	int			n = fetch->stream->npartitions;
+	uint32		first = turn == 0 ? (uint32) MyProcPid : turn;
+
+	for (int i = 0; i < n; i++)
+	{
+		int			number = (int) ((first + (uint32) i) % (uint32) n);
+
+		if (try_partition(fetch, number))
+		{
+			turn = (uint32) number + 1;
+			return;
+		}
+	}
+}
+
+/* stream_fetch(stream, group, max_messages, partition, skip_gap) */
+Datum
+weir_stream_fetch(PG_FUNCTION_ARGS)
+{
+	Fetch		fetch = {0};
+	bool		whole;
+	Oid			relid = weir_stream_of_call(fcinfo, ARG_STREAM, &whole);
+	char	   *name = weir_group_arg(fcinfo, ARG_GROUP);
+
+	weir_require_writable("stream_fetch()");
+	fetch.max_messages = PG_ARGISNULL(ARG_MAX_MESSAGES) ? PG_INT64_MAX :
+		PG_GETARG_INT64(ARG_MAX_MESSAGES);
+	if (fetch.max_messages < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_messages must be at least 1")));
+	fetch.skip_gap = !PG_ARGISNULL(ARG_SKIP_GAP) && PG_GETARG_BOOL(ARG_SKIP_GAP);
+	weir_check_privilege(relid, ACL_SELECT);
+	fetch.stream = weir_stream_open(relid, AccessShareLock);
+	weir_rows_begin(&fetch.rows, fcinfo, fetch.stream, whole);
+	if (!PG_ARGISNULL(ARG_PARTITION))
+		(void) weir_partition_open(fetch.stream, PG_GETARG_INT32(ARG_PARTITION),
+								   NoLock);
+	if (weir_group_ensure(fetch.stream, name, false, &fetch.group))
+	{
+		if (PG_ARGISNULL(ARG_PARTITION))
+			fetch_any(&fetch);
+		else
+			(void) try_partition(&fetch, PG_GETARG_INT32(ARG_PARTITION));
+	}
+	weir_rows_end(&fetch.rows);
+	return (Datum) 0;
+}
