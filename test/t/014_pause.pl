@@ -372,6 +372,36 @@ SKIP:
 	finish('m', 'half way');
 }
 
+# A publisher that needs segments while its partition is being detached, which
+# PostgreSQL refuses to attach: it gets loose ones, which are attached later.
+{
+	ask(q{SELECT stream_create('lo', 2, 'text', '{"partitioner": "explicit", "segment_messages": 10}')});
+	ask('CREATE UNIQUE INDEX ON lo (partition, "offset")');
+	publish($node, 'lo', [ 0, 1 ], 1, 16);
+	my $reader = holder('BEGIN; SELECT count(*) FROM lo;');
+	ask(q{SELECT * FROM stream_pause('lo', '{1}')});
+	becomes($node, 'lo', '0:active/attached 1:paused/detaching', 'loose: detaching');
+	publish($node, 'lo', [1], 1, 60);
+	is(ask(q{SELECT count(*) > 0 FROM weir.segment WHERE loose AND partition = 'lo_p1'::regclass}), 't', 'loose: segments are made');
+	is(ask(q{SELECT count(*), count(DISTINCT "offset") FROM stream_read('lo', 1)}), '68|68', 'loose: read');
+	is(ask(q{SELECT * FROM stream_check('lo')}), '', 'loose: stream_check');
+	$reader->query_safe('COMMIT;');
+	$reader->quit;
+	becomes($node, 'lo', '0:active/attached 1:active/attached', 'loose: attached');
+	is(ask(q{SELECT count(*) FROM weir.segment WHERE loose}), '0', 'loose: none is left');
+	is(ask('SELECT count(*) FROM lo WHERE partition = 1'), '68', 'loose: in the table');
+	is(ask(q{SELECT count(*) FROM pg_constraint WHERE conname = 'weir_bounds'}), '0', 'loose: nor their constraint');
+	check_clean($node, 'lo', 'after loose segments');
+	$reader = holder('BEGIN; SELECT count(*) FROM lo;');
+	ask(q{SELECT * FROM stream_pause('lo', '{1}')});
+	becomes($node, 'lo', '0:active/attached 1:paused/detaching', 'loose: detaching again');
+	publish($node, 'lo', [1], 1, 60);
+	$reader->query_safe('COMMIT;');
+	$reader->quit;
+	ask('DROP TABLE lo');
+	is(ask(q{SELECT count(*) FROM pg_class WHERE relname ~ '^lo_'}), '0', 'loose: DROP TABLE takes them');
+}
+
 settles($node, 'all is settled');
 is(ask('SELECT * FROM stream_check(\'weir.activity\')'), '', 'the activity log');
 $node->stop;
