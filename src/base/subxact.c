@@ -10,16 +10,16 @@
 
 #include "access/xact.h"
 #include "base/subxact.h"
-#include "utils/elog.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
 bool
-weir_in_subtransaction(bool (*step) (void *arg), void *arg, int swallow)
+weir_in_subtransaction(bool (*step) (void *arg), void *arg,
+					   ErrorData **error)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
+	ErrorData  *volatile raised = NULL;
 	volatile bool keep = false;
 
 	BeginInternalSubTransaction(NULL);
@@ -35,7 +35,7 @@ weir_in_subtransaction(bool (*step) (void *arg), void *arg, int swallow)
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
+		raised = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		keep = false;
@@ -44,10 +44,8 @@ weir_in_subtransaction(bool (*step) (void *arg), void *arg, int swallow)
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	if (error != NULL)
-	{
-		if (swallow == 0 || error->sqlerrcode != swallow)
-			ReThrowError(error);
-		FreeErrorData(error);
-	}
+		*error = raised;
+	else if (raised != NULL)
+		ReThrowError(raised);
 	return keep;
 }

@@ -189,7 +189,7 @@ try_partition(Fetch *fetch, int number)
 			(fetch->position.next >= weir_next_offset(partition) &&
 			 fetch->position.next >= weir_start_offset(partition)))
 			return false;
-		if (weir_in_subtransaction(take, fetch, 0))
+		if (weir_in_subtransaction(take, fetch, NULL))
 			return true;
 		if (fetch->moved && IsolationUsesXactSnapshot())
 			serialization_failure(fetch);

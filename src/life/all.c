@@ -11,8 +11,8 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "base/compat.h"
+#include "base/subxact.h"
 #include "catalog/cache.h"
 #include "catalog/tables.h"
 #include "executor/spi.h"
@@ -24,7 +24,6 @@
 #include "stream/event.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(weir_stream_pause_all);
@@ -70,42 +69,38 @@ change(All *all, Oid relid)
 					   weir_resume_partitions(stream, numbers, false));
 }
 
+typedef struct One
+{
+	All		   *all;
+	Oid			stream;
+	int			changed;
+} One;
+
+static bool
+change_one(void *arg)
+{
+	One		   *one = arg;
+
+	one->changed = change(one->all, one->stream);
+	return true;
+}
+
 /* The same, where a failure is not the end. */
 static int
 try_change(All *all, Oid relid)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile int changed = 0;
+	One			one = {all, relid, 0};
+	ErrorData  *error;
 
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		changed = change(all, relid);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			ReThrowError(error);
-		ereport(WARNING,
-				(errcode(error->sqlerrcode),
-				 errmsg("%s", error->message)));
-		FreeErrorData(error);
-		changed = -1;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return changed;
+	if (weir_in_subtransaction(change_one, &one, &error))
+		return one.changed;
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("%s", error->message)));
+	FreeErrorData(error);
+	return -1;
 }
 
 static void

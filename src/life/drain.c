@@ -24,17 +24,15 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "base/compat.h"
 #include "base/guc.h"
+#include "base/subxact.h"
 #include "life/drain.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #define FIRST_SLICE		20		/* milliseconds */
@@ -82,6 +80,7 @@ typedef struct Slice
 	TimestampTz until;
 	void		(*step) (void *arg);	/* or what to do */
 	void	   *arg;
+	void		(*wait) (struct Slice *slice);	/* how */
 } Slice;
 
 static void
@@ -117,41 +116,33 @@ wait_for_holders(Slice *slice)
 	WaitForLockersMultiple(tags, slice->mode, false);
 }
 
+static bool
+wait_once(void *arg)
+{
+	Slice	   *slice = arg;
+
+	DeadlockTimeout = slice->milliseconds > 0 ?
+		Max(1, Min(slice->milliseconds / 2, DEADLOCK_CHECK)) : DEADLOCK_CHECK;
+	slice->wait(slice);
+	return true;
+}
+
 /*
- * Wait in a subtransaction, with the deadlock check early.  If time is over,
- * or there is a deadlock, nothing that was got meanwhile is held.  Any other
- * error goes on from outside of the subtransaction: it must end the whole
- * transaction.  The deadlock is left in *deadlock, for who gives up.
+ * Wait with the deadlock check early.  If time is over, or there is a deadlock
+ * and the caller wants to know of it, nothing that was got meanwhile is held.
+ * The deadlock is left in *deadlock, for who gives up.
  */
 static Waited
 wait_in_slice(void (*wait) (Slice *slice), Slice *slice, ErrorData **deadlock)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
 	int			lock_timeout = LockTimeout;
 	int			deadlock_timeout = DeadlockTimeout;
-	ErrorData  *volatile error = NULL;
+	ErrorData  *error;
 
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		DeadlockTimeout = slice->milliseconds > 0 ?
-			Max(1, Min(slice->milliseconds / 2, DEADLOCK_CHECK)) : DEADLOCK_CHECK;
-		wait(slice);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
+	slice->wait = wait;
+	(void) weir_in_subtransaction(wait_once, slice, &error);
 	LockTimeout = lock_timeout;
 	DeadlockTimeout = deadlock_timeout;
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
 	if (error == NULL)
 		return WAITED;
 	if (error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED && deadlock)
