@@ -8,8 +8,10 @@
 #include "base/debug.h"
 #include "base/guc.h"
 #include "base/inval.h"
+#include "base/listeners.h"
 #include "base/shmem.h"
 #include "base/slots.h"
+#include "base/watch.h"
 #include "catalog/cache.h"
 #include "catalog/tables.h"
 #include "fmgr.h"
@@ -32,6 +34,8 @@ _PG_init(void)
 	weir_shmem_init();
 	weir_activity_init();
 	weir_wake_init();
+	weir_watch_init();
+	weir_listeners_init();
 	weir_hooks_init();
 	weir_launcher_init();
 }

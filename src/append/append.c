@@ -44,12 +44,14 @@
 #include "access/xact.h"
 #include "append/append.h"
 #include "append/index.h"
+#include "append/notify.h"
 #include "append/tail.h"
 #include "append/target.h"
 #include "base/compat.h"
 #include "base/debug.h"
 #include "base/error.h"
 #include "base/guc.h"
+#include "base/watch.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "storage/bufmgr.h"
@@ -319,6 +321,8 @@ append_once(Hold *hold)
 		Assert(!HeapTupleHasExternal(hold->tuples[i]));
 	make_envelopes(hold->ntuples);
 	(void) GetCurrentTransactionId();
+	weir_note_messages(hold->partition->slot_number);
+	weir_notify_at_commit(hold->stream->oid, hold->partition->number);
 	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
 	if (unlikely(weir_track_append_hold))
 		INSTR_TIME_SET_CURRENT(start);

@@ -6,8 +6,9 @@
  * It comes from ShmemInitStruct on every version, preloaded or not: the
  * slack that every cluster has takes the 64 kB, so there is one path and one
  * table.  A small header of its own, whose size never changes at all, says
- * which layout the table has before anybody touches the table.  The table of
- * workers (slots.c) is there only with preloading.
+ * which layout the table has before anybody touches the table.  The tables of
+ * workers, watchers and listeners (slots.c, watch.c, listeners.c) are there only
+ * with preloading.
  */
 #include "postgres.h"
 
@@ -15,8 +16,10 @@
 #include "access/xlogrecovery.h"
 #include "base/compat.h"
 #include "base/error.h"
+#include "base/listeners.h"
 #include "base/shmem.h"
 #include "base/slots.h"
+#include "base/watch.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -142,6 +145,8 @@ request_shmem(void)
 	RequestAddinShmemSpace(add_size(MAXALIGN(sizeof(WeirRegistry)),
 									table_size()));
 	RequestAddinShmemSpace(weir_slots_size());
+	RequestAddinShmemSpace(weir_watch_size());
+	RequestAddinShmemSpace(weir_listeners_size());
 }
 
 static void
@@ -153,6 +158,8 @@ startup_shmem(void)
 	shared = NULL;
 	attach_table();
 	weir_slots_startup();
+	weir_watch_startup();
+	weir_listeners_startup();
 }
 
 void
@@ -166,14 +173,21 @@ weir_shmem_init(void)
 	shmem_startup_hook = startup_shmem;
 }
 
-/* The append lock and its neighbours, for a partition of this database. */
-WeirAppendSlot *
-weir_append_slot(Oid partition)
+/* Which slot is that of a partition of this database? */
+int
+weir_append_slot_number(Oid partition)
 {
 	uint32		hash = hash_combine(murmurhash32(MyDatabaseId),
 									murmurhash32(partition));
 
-	return &table()->slots[hash % WEIR_APPEND_SLOTS].slot;
+	return hash % WEIR_APPEND_SLOTS;
+}
+
+/* The append lock and its neighbours. */
+WeirAppendSlot *
+weir_append_slot(Oid partition)
+{
+	return &table()->slots[weir_append_slot_number(partition)].slot;
 }
 
 /* The longest hold of any append lock since the last reset, microseconds. */

@@ -80,6 +80,7 @@ typedef struct WeirHorizon
 
 extern void weir_shmem_init(void);
 extern WeirAppendSlot *weir_append_slot(Oid partition);
+extern int	weir_append_slot_number(Oid partition);
 extern uint64 weir_longest_hold(bool reset);
 
 extern void weir_horizon_sample(int64 now);

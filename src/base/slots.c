@@ -119,6 +119,14 @@ make_slot(WeirWorkerKind kind, Oid database)
 		slot->database = database;
 		slot->generation = generation;
 		slot->status_since = GetCurrentTimestamp();
+		/* A held database is held for newcomers too. */
+		for (int j = WEIR_LAUNCHER_SLOT + 1; j < WEIR_WORKER_SLOTS; j++)
+		{
+			WeirWorkerSlot *other = &workers->slots[j];
+
+			if (other->kind != WEIR_FREE_SLOT && other->database == database)
+				slot->holds = Max(slot->holds, other->holds);
+		}
 		return slot;
 	}
 	return NULL;
@@ -200,6 +208,38 @@ weir_slots_wake(const WeirWake *wake, bool or_hint)
 	{
 		set_hint(MyDatabaseId);
 		set_latch_of(&workers->slots[WEIR_LAUNCHER_SLOT]);
+	}
+	/* The extension may be gone. */
+	slot = wake->options ? find_slot(WEIR_NOTIFIER, MyDatabaseId) : NULL;
+	if (slot != NULL)
+	{
+		slot->wanted = true;
+		set_latch_of(slot);
+	}
+	unlock_table();
+}
+
+/*
+ * The listeners of this database have changed: wake its notifier.  With start,
+ * have one started if there is none.
+ */
+void
+weir_slots_want_notifier(bool start)
+{
+	WeirWorkerSlot *slot;
+
+	if (workers == NULL)
+		return;
+	lock_table(LW_EXCLUSIVE);
+	slot = find_slot(WEIR_NOTIFIER, MyDatabaseId);
+	if (slot == NULL && start)
+		slot = make_slot(WEIR_NOTIFIER, MyDatabaseId);
+	if (slot != NULL)
+	{
+		slot->wanted |= start || slot->state != WEIR_WORKER_STOPPED;
+		set_latch_of(slot);
+		if (slot->state == WEIR_WORKER_STOPPED && start)
+			set_latch_of(&workers->slots[WEIR_LAUNCHER_SLOT]);
 	}
 	unlock_table();
 }

@@ -149,7 +149,9 @@ extern bool weir_slots_hold(Oid database);
 extern bool weir_slots_wait_stopped(Oid database, int timeout_ms);
 extern void weir_slots_release(Oid database);
 
-/* ---- for wake.c ---- */
+/* ---- for wake.c and listeners.c ---- */
+
+extern void weir_slots_want_notifier(bool start);
 
 extern void weir_slots_wake(const WeirWake *wake, bool or_hint);
 extern void weir_slots_hint(Oid database);

@@ -25,6 +25,7 @@ static const char *const table_names[WEIR_TABLE_COUNT] = {
 	[T_CHECKPOINT] = "checkpoint",
 	[T_GROUP] = "group",
 	[T_POSITION] = "position",
+	[T_SECRET] = "secret",
 	[S_PAUSE_ID] = "pause_id",
 	[S_GROUP_ID] = "group_id",
 	[I_STREAM] = "stream_pkey",

@@ -25,6 +25,7 @@ typedef enum WeirTableId
 	T_CHECKPOINT,
 	T_GROUP,
 	T_POSITION,
+	T_SECRET,
 	S_PAUSE_ID,
 	S_GROUP_ID,
 	I_STREAM,

@@ -158,6 +158,7 @@ load_partitions(WeirStream *stream)
 		stream->partitions[i].oid = row->partition;
 		stream->partitions[i].number = row->number;
 		stream->partitions[i].slot = weir_append_slot(row->partition);
+		stream->partitions[i].slot_number = weir_append_slot_number(row->partition);
 		stream->partitions[i].paused = row->paused;
 		stream->partitions[i].resume_all = row->resume_all;
 		stream->partitions[i].read_only = row->read_only;

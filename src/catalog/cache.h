@@ -43,6 +43,7 @@ typedef struct WeirPartition
 	Oid			oid;
 	int			number;
 	WeirAppendSlot *slot;
+	int			slot_number;
 	bool		paused;			/* by its row: there may be a request */
 	bool		resume_all;
 	bool		read_only;

@@ -8,6 +8,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "base/compat.h"
+#include "base/watch.h"
 #include "catalog/access.h"
 #include "catalog/tables.h"
 #include "utils/builtins.h"
@@ -74,6 +75,7 @@ weir_stream_update(const WeirStreamRow *row)
 bool
 weir_stream_delete(Oid stream)
 {
+	weir_note_everything();		/* whoever waits for it */
 	return weir_delete_rows(T_STREAM, I_STREAM, stream);
 }
 

@@ -20,6 +20,11 @@
  *	  subtransaction back, and with it the lock.  Else move the position to
  *	  behind the last message; the subtransaction stays.
  *
+ * With wait, all of it is done in another subtransaction, taken back where it
+ * finds nothing, so that nothing is held while it waits (read/wait.c).  It is
+ * woken by the end of transactions that wrote messages, and of those that held
+ * a position: they may have given messages back, or left some.
+ *
  * Order of locks: stream, partition, segments (AccessShare); rows of
  * weir.position, each without waiting.
  */
@@ -37,6 +42,7 @@
 #include "miscadmin.h"
 #include "read/rows.h"
 #include "read/stable.h"
+#include "read/wait.h"
 #include "read/walk.h"
 #include "tcop/utility.h"
 #include "utils/lsyscache.h"
@@ -50,11 +56,16 @@ enum
 	ARG_GROUP,
 	ARG_MAX_MESSAGES,
 	ARG_PARTITION,
-	ARG_SKIP_GAP
+	ARG_SKIP_GAP,
+	ARG_WAIT
 };
 
 typedef struct Fetch
 {
+	Oid			relid;
+	char	   *name;			/* of the group */
+	int			wanted;			/* partition; WEIR_EVERY_PARTITION: any */
+	const WeirSlotSet *woken;	/* where it is worth to look; NULL: everywhere */
 	WeirStream *stream;
 	WeirGroupRow group;
 	int64		max_messages;
@@ -152,6 +163,7 @@ take(void *arg)
 	switch (weir_position_lock(&fetch->position, false))
 	{
 		case WEIR_LOCKED:
+			weir_note_position(fetch->stream->partitions[fetch->partition].slot_number);
 			break;
 		case WEIR_LOCK_MOVED:
 			fetch->moved = true;
@@ -197,7 +209,7 @@ try_partition(Fetch *fetch, int number)
 	return false;
 }
 
-static void
+static bool
 fetch_any(Fetch *fetch)
 {
 	static uint32 turn = 0;
@@ -207,44 +219,119 @@ fetch_any(Fetch *fetch)
 	for (int i = 0; i < n; i++)
 	{
 		int			number = (int) ((first + (uint32) i) % (uint32) n);
+		WeirPartition *partition = &fetch->stream->partitions[number];
 
+		if (fetch->woken != NULL &&
+			!weir_slot_set_has(fetch->woken, partition->slot_number))
+			continue;
 		if (try_partition(fetch, number))
 		{
 			turn = (uint32) number + 1;
-			return;
+			return true;
 		}
 	}
+	return false;
 }
 
-/* stream_fetch(stream, group, max_messages, partition, skip_gap) */
+/* Is there anything for a group that is not there yet? */
+static bool
+has_messages(Fetch *fetch)
+{
+	for (int i = 0; i < fetch->stream->npartitions; i++)
+	{
+		WeirPartition *partition;
+
+		if (fetch->wanted != WEIR_EVERY_PARTITION && fetch->wanted != i)
+			continue;
+		partition = weir_partition_open(fetch->stream, i, AccessShareLock);
+		if (weir_next_offset(partition) > weir_start_offset(partition))
+			return true;
+	}
+	return false;
+}
+
+/* All that a fetch does, but for waiting.  True: there are messages. */
+static bool
+fetch_now(Fetch *fetch)
+{
+	fetch->stream = weir_stream_open(fetch->relid, AccessShareLock);
+	fetch->rows.stream = fetch->stream;
+	if (fetch->wanted != WEIR_EVERY_PARTITION)
+		(void) weir_partition_open(fetch->stream, fetch->wanted, NoLock);
+	/* While it is waited no group is made in vain over and over. */
+	if (fetch->woken != NULL &&
+		!weir_group_get(fetch->relid, fetch->name, &fetch->group) &&
+		!has_messages(fetch))
+		return false;
+	if (!weir_group_ensure(fetch->stream, fetch->name, false, &fetch->group))
+		return false;
+	if (fetch->wanted == WEIR_EVERY_PARTITION)
+		return fetch_any(fetch);
+	return try_partition(fetch, fetch->wanted);
+}
+
+static bool
+fetch_step(void *arg)
+{
+	return fetch_now(arg);
+}
+
+/* While waiting: nothing stays of a look that found nothing. */
+static bool
+look(void *arg, const WeirSlotSet *woken)
+{
+	Fetch	   *fetch = arg;
+
+	fetch->woken = woken;
+	weir_check_privilege(fetch->relid, ACL_SELECT);
+	return weir_in_subtransaction(fetch_step, fetch, NULL);
+}
+
+static void
+read_arguments(FunctionCallInfo fcinfo, Fetch *fetch)
+{
+	fetch->max_messages = PG_ARGISNULL(ARG_MAX_MESSAGES) ? PG_INT64_MAX :
+		PG_GETARG_INT64(ARG_MAX_MESSAGES);
+	if (fetch->max_messages < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_messages must be at least 1")));
+	fetch->skip_gap = !PG_ARGISNULL(ARG_SKIP_GAP) && PG_GETARG_BOOL(ARG_SKIP_GAP);
+	fetch->wanted = WEIR_EVERY_PARTITION;
+	if (PG_ARGISNULL(ARG_PARTITION))
+		return;
+	fetch->wanted = PG_GETARG_INT32(ARG_PARTITION);
+	/* -1 is how we say "every", not how a user may. */
+	if (fetch->wanted < 0)
+		(void) weir_partition_open(weir_stream_open(fetch->relid, AccessShareLock),
+								   fetch->wanted, NoLock);
+}
+
+/* stream_fetch(stream, group, max_messages, partition, skip_gap, wait) */
 Datum
 weir_stream_fetch(PG_FUNCTION_ARGS)
 {
 	Fetch		fetch = {0};
+	WeirWait	wait = {0};
 	bool		whole;
-	Oid			relid = weir_stream_of_call(fcinfo, ARG_STREAM, &whole);
-	char	   *name = weir_group_arg(fcinfo, ARG_GROUP);
 
+	fetch.relid = weir_stream_of_call(fcinfo, ARG_STREAM, &whole);
+	fetch.name = weir_group_arg(fcinfo, ARG_GROUP);
 	weir_require_writable("stream_fetch()");
-	fetch.max_messages = PG_ARGISNULL(ARG_MAX_MESSAGES) ? PG_INT64_MAX :
-		PG_GETARG_INT64(ARG_MAX_MESSAGES);
-	if (fetch.max_messages < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_messages must be at least 1")));
-	fetch.skip_gap = !PG_ARGISNULL(ARG_SKIP_GAP) && PG_GETARG_BOOL(ARG_SKIP_GAP);
-	weir_check_privilege(relid, ACL_SELECT);
-	fetch.stream = weir_stream_open(relid, AccessShareLock);
-	weir_rows_begin(&fetch.rows, fcinfo, fetch.stream, whole);
-	if (!PG_ARGISNULL(ARG_PARTITION))
-		(void) weir_partition_open(fetch.stream, PG_GETARG_INT32(ARG_PARTITION),
-								   NoLock);
-	if (weir_group_ensure(fetch.stream, name, false, &fetch.group))
+	weir_check_privilege(fetch.relid, ACL_SELECT);
+	read_arguments(fcinfo, &fetch);
+	weir_rows_begin(&fetch.rows, fcinfo, NULL, whole);
+	wait.ms = weir_wait_arg_capped(fcinfo, ARG_WAIT);
+	wait.stream = fetch.relid;
+	wait.partition = fetch.wanted;
+	wait.kinds = WEIR_WATCH_MESSAGES | WEIR_WATCH_POSITIONS;
+	wait.look = look;
+	wait.arg = &fetch;
+	/* With a snapshot for the whole transaction nothing new can appear. */
+	if (wait.ms == 0 || IsolationUsesXactSnapshot() || !weir_wait(&wait))
 	{
-		if (PG_ARGISNULL(ARG_PARTITION))
-			fetch_any(&fetch);
-		else
-			(void) try_partition(&fetch, PG_GETARG_INT32(ARG_PARTITION));
+		fetch.woken = NULL;
+		(void) fetch_now(&fetch);
 	}
 	weir_rows_end(&fetch.rows);
 	return (Datum) 0;

@@ -12,6 +12,7 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/error.h"
+#include "base/watch.h"
 #include "catalog/cache.h"
 #include "catalog/groups.h"
 #include "fmgr.h"
@@ -128,7 +129,10 @@ lock_newest(WeirStream *stream, const WeirGroupRow *group, int number,
 			elog(ERROR, "group " INT64_FORMAT " has no position in partition %d",
 				 group->id, number);
 		if (weir_position_lock(position, true) == WEIR_LOCKED)
+		{
+			weir_note_position(stream->partitions[number].slot_number);
 			return;
+		}
 		if (IsolationUsesXactSnapshot())
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

@@ -12,14 +12,20 @@
  * been dropped), one beyond all that can exist is refused (a position that
  * nobody can have got); one in between where nothing is readable yet gives no
  * rows.
+ *
+ * With wait, a read that finds nothing waits for a first message (wait.c), also
+ * at an offset that does not exist yet, and then reads with a new snapshot: the
+ * statement's is older than what it waited for.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "append/resume.h"
 #include "base/compat.h"
 #include "base/debug.h"
 #include "base/error.h"
+#include "base/subxact.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "funcapi.h"
@@ -27,6 +33,7 @@
 #include "read/args.h"
 #include "read/rows.h"
 #include "read/stable.h"
+#include "read/wait.h"
 #include "read/walk.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -45,14 +52,16 @@ enum
 	ARG_START,
 	ARG_STOP_OFFSET,
 	ARG_REVERSE,
-	ARG_RESUME
+	ARG_RESUME,
+	ARG_WAIT
 };
 
 typedef struct Request
 {
 	WeirStream *stream;
 	WeirPartition *partition;
-	Snapshot	snapshot;
+	Snapshot	snapshot;		/* registered */
+	bool		waited;			/* for a message; from is known */
 	bool		rows;			/* the stream's own rows are wanted */
 	bool		backward;
 	int64		from;
@@ -161,16 +170,10 @@ note_reading(FunctionCallInfo fcinfo, Request *request)
 	weir_request_resume(stream, request->partition, "read");
 }
 
+/* What needs no look at the stream. */
 static void
-read_request(FunctionCallInfo fcinfo, Request *request)
+read_numbers(FunctionCallInfo fcinfo, Request *request)
 {
-	Oid			relid = weir_stream_of_call(fcinfo, ARG_STREAM, &request->rows);
-
-	request->stream = weir_open_for_read(relid);
-	request->partition = weir_partition_arg(fcinfo, ARG_PARTITION,
-											request->stream);
-	note_reading(fcinfo, request);
-	request->snapshot = GetActiveSnapshot();
 	request->backward = !PG_ARGISNULL(ARG_REVERSE) && PG_GETARG_BOOL(ARG_REVERSE);
 	request->max_messages = PG_ARGISNULL(ARG_MAX_MESSAGES) ? PG_INT64_MAX :
 		PG_GETARG_INT64(ARG_MAX_MESSAGES);
@@ -185,7 +188,93 @@ read_request(FunctionCallInfo fcinfo, Request *request)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("stop_offset must not be negative")));
-	find_start(fcinfo, request);
+}
+
+/* ---- waiting for the first message ---- */
+
+typedef struct Peek
+{
+	FunctionCallInfo fcinfo;
+	Oid			relid;
+	Request    *request;
+	bool		found;
+} Peek;
+
+/* Always taken back, and with it all locks. */
+static bool
+peek(void *arg)
+{
+	Peek	   *p = arg;
+	Request    *request = p->request;
+	WeirWalk	walk;
+
+	request->stream = weir_open_for_read(p->relid);
+	request->partition = weir_partition_arg(p->fcinfo, ARG_PARTITION,
+											request->stream);
+	request->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	PushActiveSnapshot(request->snapshot);
+	if (!request->waited)
+		find_start(p->fcinfo, request);
+	else
+		check_offset(request, request->from);
+	request->waited = true;
+	weir_walk_begin(&walk, request->partition->oid, request->snapshot,
+					request->from, false);
+	p->found = weir_walk_next(&walk);
+	weir_walk_end(&walk);
+	PopActiveSnapshot();
+	UnregisterSnapshot(request->snapshot);
+	return false;
+}
+
+static bool
+look(void *arg, const WeirSlotSet *woken)
+{
+	(void) weir_in_subtransaction(peek, arg, NULL);
+	return ((Peek *) arg)->found;
+}
+
+/*
+ * With a snapshot for the whole transaction nothing new can appear, and going
+ * backward nothing new is wanted.
+ */
+static void
+wait_for_message(FunctionCallInfo fcinfo, Oid relid, Request *request)
+{
+	Peek		p = {fcinfo, relid, request, false};
+	WeirWait	wait = {relid, 0, WEIR_WATCH_MESSAGES};
+
+	wait.ms = weir_wait_arg_capped(fcinfo, ARG_WAIT);
+	if (wait.ms > 0 && request->backward)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("wait and reverse cannot both be given")));
+	if (wait.ms == 0 || IsolationUsesXactSnapshot())
+		return;
+	wait.partition = PG_ARGISNULL(ARG_PARTITION) ? 0 : PG_GETARG_INT32(ARG_PARTITION);
+	wait.look = look;
+	wait.arg = &p;
+	(void) weir_wait(&wait);
+}
+
+static void
+read_request(FunctionCallInfo fcinfo, Request *request)
+{
+	Oid			relid = weir_stream_of_call(fcinfo, ARG_STREAM, &request->rows);
+
+	request->waited = false;
+	read_numbers(fcinfo, request);
+	wait_for_message(fcinfo, relid, request);
+	request->stream = weir_open_for_read(relid);
+	request->partition = weir_partition_arg(fcinfo, ARG_PARTITION,
+											request->stream);
+	note_reading(fcinfo, request);
+	request->snapshot = RegisterSnapshot(request->waited ? GetLatestSnapshot() :
+										 GetActiveSnapshot());
+	if (request->waited)
+		check_offset(request, request->from);
+	else
+		find_start(fcinfo, request);
 }
 
 /* ---- one message as the caller wants it ---- */
@@ -245,7 +334,7 @@ next_message(Reading *reading)
 		return !beyond_stop(request, walk->offset);
 	}
 	if (reading->count == 0 && !walk->undecided && walk->nothing_there &&
-		!request->backward)
+		!request->backward && !request->waited)
 	{
 		int64		next = weir_next_offset(request->partition);
 
@@ -269,6 +358,7 @@ read_all(FunctionCallInfo fcinfo)
 	while (next_message(&reading))
 		weir_rows_put(&rows, &reading.walk.tuple);
 	weir_walk_end(&reading.walk);
+	UnregisterSnapshot(reading.request.snapshot);
 	weir_rows_end(&rows);
 }
 
@@ -294,7 +384,6 @@ first_call(FunctionCallInfo fcinfo, FuncCallContext *funcctx)
 	if (get_call_result_type(fcinfo, NULL, &reading->desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	reading->desc = BlessTupleDesc(reading->desc);
-	reading->request.snapshot = RegisterSnapshot(reading->request.snapshot);
 	begin_reading(reading);
 	RegisterExprContextCallback(rsinfo->econtext, stop_reading,
 								PointerGetDatum(reading));
@@ -325,7 +414,7 @@ read_one(FunctionCallInfo fcinfo)
 	SRF_RETURN_DONE(funcctx);
 }
 
-/* stream_read(stream, partition, offset, max, start, stop, reverse, resume) */
+/* stream_read(stream, partition, offset, max, start, stop, reverse, resume, wait) */
 Datum
 weir_stream_read(PG_FUNCTION_ARGS)
 {

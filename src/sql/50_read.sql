@@ -9,12 +9,13 @@ CREATE FUNCTION @extschema@.stream_read(
 	start text DEFAULT NULL,
 	stop_offset bigint DEFAULT NULL,
 	reverse boolean DEFAULT false,
-	resume boolean DEFAULT false)
+	resume boolean DEFAULT false,
+	wait interval DEFAULT NULL)
 	RETURNS TABLE (partition integer, "offset" bigint, ts timestamptz, key text, value text, headers jsonb)
-	LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000
+	LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 1000
 	AS 'MODULE_PATHNAME', 'weir_stream_read';
-COMMENT ON FUNCTION @extschema@.stream_read(text, integer, bigint, bigint, text, bigint, boolean, boolean) IS
-'messages of a partition in order of their offsets, from an offset on; resume: a paused partition is resumed, as by a publish';
+COMMENT ON FUNCTION @extschema@.stream_read(text, integer, bigint, bigint, text, bigint, boolean, boolean, interval) IS
+'messages of a partition in order of their offsets, from an offset on; resume: a paused partition is resumed, as by a publish; wait: if there is none, for so long until one comes';
 
 CREATE FUNCTION @extschema@.stream_read(
 	stream regclass,
@@ -24,12 +25,13 @@ CREATE FUNCTION @extschema@.stream_read(
 	start text DEFAULT NULL,
 	stop_offset bigint DEFAULT NULL,
 	reverse boolean DEFAULT false,
-	resume boolean DEFAULT false)
+	resume boolean DEFAULT false,
+	wait interval DEFAULT NULL)
 	RETURNS TABLE (partition integer, "offset" bigint, ts timestamptz, key text, value text, headers jsonb)
-	LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000
+	LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 1000
 	AS 'MODULE_PATHNAME', 'weir_stream_read';
-COMMENT ON FUNCTION @extschema@.stream_read(regclass, integer, bigint, bigint, text, bigint, boolean, boolean) IS
-'messages of a partition in order of their offsets, from an offset on; resume: a paused partition is resumed, as by a publish';
+COMMENT ON FUNCTION @extschema@.stream_read(regclass, integer, bigint, bigint, text, bigint, boolean, boolean, interval) IS
+'messages of a partition in order of their offsets, from an offset on; resume: a paused partition is resumed, as by a publish; wait: if there is none, for so long until one comes';
 
 CREATE FUNCTION @extschema@.stream_read(
 	stream anyelement,
@@ -39,12 +41,13 @@ CREATE FUNCTION @extschema@.stream_read(
 	start text DEFAULT NULL,
 	stop_offset bigint DEFAULT NULL,
 	reverse boolean DEFAULT false,
-	resume boolean DEFAULT false)
+	resume boolean DEFAULT false,
+	wait interval DEFAULT NULL)
 	RETURNS SETOF anyelement
-	LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000
+	LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 1000
 	AS 'MODULE_PATHNAME', 'weir_stream_read';
-COMMENT ON FUNCTION @extschema@.stream_read(anyelement, integer, bigint, bigint, text, bigint, boolean, boolean) IS
-'messages of a partition in order of their offsets, from an offset on; resume: a paused partition is resumed, as by a publish';
+COMMENT ON FUNCTION @extschema@.stream_read(anyelement, integer, bigint, bigint, text, bigint, boolean, boolean, interval) IS
+'messages of a partition in order of their offsets, from an offset on; resume: a paused partition is resumed, as by a publish; wait: if there is none, for so long until one comes';
 
 CREATE FUNCTION @extschema@.stream_earliest_offset(stream regclass, partition integer DEFAULT NULL)
 	RETURNS bigint

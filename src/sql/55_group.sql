@@ -5,36 +5,39 @@ CREATE FUNCTION @extschema@.stream_fetch(
 	"group" text,
 	max_messages bigint DEFAULT 1000,
 	partition integer DEFAULT NULL,
-	skip_gap boolean DEFAULT false)
+	skip_gap boolean DEFAULT false,
+	wait interval DEFAULT NULL)
 	RETURNS TABLE (partition integer, "offset" bigint, ts timestamptz, key text, value text, headers jsonb)
 	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000
 	AS 'MODULE_PATHNAME', 'weir_stream_fetch';
-COMMENT ON FUNCTION @extschema@.stream_fetch(text, text, bigint, integer, boolean) IS
-'messages that the group has not read yet, of one partition that nobody else is working on; the commit acknowledges them';
+COMMENT ON FUNCTION @extschema@.stream_fetch(text, text, bigint, integer, boolean, interval) IS
+'messages that the group has not read yet, of one partition that nobody else is working on; the commit acknowledges them; wait: if there is none, for so long until one comes';
 
 CREATE FUNCTION @extschema@.stream_fetch(
 	stream regclass,
 	"group" text,
 	max_messages bigint DEFAULT 1000,
 	partition integer DEFAULT NULL,
-	skip_gap boolean DEFAULT false)
+	skip_gap boolean DEFAULT false,
+	wait interval DEFAULT NULL)
 	RETURNS TABLE (partition integer, "offset" bigint, ts timestamptz, key text, value text, headers jsonb)
 	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000
 	AS 'MODULE_PATHNAME', 'weir_stream_fetch';
-COMMENT ON FUNCTION @extschema@.stream_fetch(regclass, text, bigint, integer, boolean) IS
-'messages that the group has not read yet, of one partition that nobody else is working on; the commit acknowledges them';
+COMMENT ON FUNCTION @extschema@.stream_fetch(regclass, text, bigint, integer, boolean, interval) IS
+'messages that the group has not read yet, of one partition that nobody else is working on; the commit acknowledges them; wait: if there is none, for so long until one comes';
 
 CREATE FUNCTION @extschema@.stream_fetch(
 	stream anyelement,
 	"group" text,
 	max_messages bigint DEFAULT 1000,
 	partition integer DEFAULT NULL,
-	skip_gap boolean DEFAULT false)
+	skip_gap boolean DEFAULT false,
+	wait interval DEFAULT NULL)
 	RETURNS SETOF anyelement
 	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000
 	AS 'MODULE_PATHNAME', 'weir_stream_fetch';
-COMMENT ON FUNCTION @extschema@.stream_fetch(anyelement, text, bigint, integer, boolean) IS
-'messages that the group has not read yet, of one partition that nobody else is working on; the commit acknowledges them';
+COMMENT ON FUNCTION @extschema@.stream_fetch(anyelement, text, bigint, integer, boolean, interval) IS
+'messages that the group has not read yet, of one partition that nobody else is working on; the commit acknowledges them; wait: if there is none, for so long until one comes';
 
 CREATE FUNCTION @extschema@.stream_seek(
 	stream regclass,

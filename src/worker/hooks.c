@@ -10,13 +10,16 @@
  * outcome, it lets go, and the launcher looks at the database again.  Whoever may not run the command
  * does not get as far.
  *
- * And the launcher and the keeper hear of what they cannot see: an extension
- * made or dropped, a new database, a transaction that was prepared.
+ * And the workers hear of what they cannot see: an extension made or dropped, a
+ * new database, the end of a transaction that was prepared, sessions that
+ * LISTEN.
  */
 #include "postgres.h"
 
 #include "base/compat.h"
+#include "base/listeners.h"
 #include "base/slots.h"
+#include "base/watch.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
@@ -193,8 +196,19 @@ typedef struct News
 {
 	bool		extension;		/* one was made */
 	bool		prepared;		/* a prepared transaction was committed */
+	bool		prepared_end;	/* or rolled back */
+	bool		listen;			/* to the channel below */
+	bool		unlisten;		/* the channel below, empty: all */
+	char		channel[NAMEDATALEN];
 	char		database[NAMEDATALEN];	/* created or altered; empty: none */
 } News;
+
+static void
+expect_channel(News *news, const char *channel)
+{
+	if (channel != NULL)
+		strlcpy(news->channel, channel, NAMEDATALEN);
+}
 
 static void
 expect_news(News *news, Node *stmt)
@@ -214,6 +228,19 @@ expect_news(News *news, Node *stmt)
 			break;
 		case T_TransactionStmt:
 			news->prepared = ((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED;
+			news->prepared_end = news->prepared ||
+				((TransactionStmt *) stmt)->kind == TRANS_STMT_ROLLBACK_PREPARED;
+			break;
+		case T_ListenStmt:
+			news->listen = true;
+			expect_channel(news, ((ListenStmt *) stmt)->conditionname);
+			break;
+		case T_UnlistenStmt:
+			news->unlisten = true;
+			expect_channel(news, ((UnlistenStmt *) stmt)->conditionname);
+			break;
+		case T_DiscardStmt:
+			news->unlisten = ((DiscardStmt *) stmt)->target == DISCARD_ALL;
 			break;
 		default:
 			break;
@@ -230,6 +257,12 @@ pass_news(const News *news)
 		if (OidIsValid(database))
 			weir_hint_database(database);
 	}
+	if (news->listen)
+		weir_note_listen(news->channel);
+	if (news->unlisten)
+		weir_note_unlisten(news->channel[0] != '\0' ? news->channel : NULL);
+	if (news->prepared_end)
+		weir_note_everything();
 	if (!news->extension && !news->prepared)
 		return;
 	if (OidIsValid(get_extension_oid("weir", true)))

@@ -4,9 +4,7 @@
  *
  * It runs duties (life/duty.h) when it is woken or when one of them wants, and
  * sleeps otherwise.  Each turn begins with a look, in a transaction of its
- * own, whether the extension is there: what others have not committed, and
- * may roll back, does not count.  If it is not there the keeper ends with 0
- * and says that it is not wanted (base/slots.c).
+ * own, whether the extension is there (process.c).
  *
  * It may wait for locks, 20 ms for each; nothing urgent waits for it.  An
  * error in a duty ends the transaction, and that duty comes again later; an
@@ -18,7 +16,6 @@
 #include "base/compat.h"
 #include "base/debug.h"
 #include "base/slots.h"
-#include "catalog/tables.h"
 #include "life/ahead.h"
 #include "life/duty.h"
 #include "life/idle.h"
@@ -35,6 +32,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "worker/process.h"
 
 #define FIRST_DELAY_MS		1000
 #define LAST_DELAY_MS		60000
@@ -63,52 +61,17 @@ static const struct
 	{"replaying the activity log", weir_replay_duty},
 };
 
+static const WeirSetting settings[] =
+{
+	{"lock_timeout", "20ms"},
+};
+
 /* How it stands with each duty. */
 static struct
 {
 	TimestampTz due;
 	int			delay_ms;		/* 0: its last run was good */
 }			standing[lengthof(duties)];
-
-static const struct
-{
-	const char *name;
-	const char *value;
-}			settings[] =
-{
-	{"lock_timeout", "20ms"},
-	/* What a database may have as its default and we cannot use. */
-	{"default_transaction_read_only", "off"},
-	{"default_transaction_isolation", "read committed"},
-	{"idle_in_transaction_session_timeout", "0"},
-	{"idle_session_timeout", "0"},
-	{"statement_timeout", "0"},
-	{"transaction_timeout", "0"},	/* since 17 */
-	{"max_parallel_workers_per_gather", "0"},
-};
-
-static void
-apply_settings(void)
-{
-	for (int i = 0; i < lengthof(settings); i++)
-	{
-		if (GetConfigOption(settings[i].name, true, false) != NULL)
-			SetConfigOption(settings[i].name, settings[i].value, PGC_SUSET,
-							PGC_S_OVERRIDE);
-	}
-}
-
-static bool
-is_installed(void)
-{
-	bool		result;
-
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	result = weir_is_installed();
-	CommitTransactionCommand();
-	return result;
-}
 
 /* ---- duties ---- */
 
@@ -201,25 +164,6 @@ run_duties(const WeirWake *wake)
 
 /* ---- the process ---- */
 
-/* Begin, as the worker of my slot, or end. */
-static void
-begin(Datum arg)
-{
-	WeirWorkerStart start;
-
-	memcpy(&start, MyBgworkerEntry->bgw_extra, sizeof(start));
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
-	BackgroundWorkerUnblockSignals();
-	if (!weir_worker_attach(DatumGetInt32(arg), start.generation))
-		proc_exit(0);
-	BackgroundWorkerInitializeConnectionByOid(weir_worker_database(), InvalidOid, 0);
-	apply_settings();
-	pgstat_report_appname(MyBgworkerEntry->bgw_name);
-	for (int i = 0; i < lengthof(duties); i++)
-		standing[i].due = DT_NOEND;
-}
-
 /* Returns when it wants another; ends if the extension is not there. */
 static TimestampTz
 take_turn(void)
@@ -227,14 +171,7 @@ take_turn(void)
 	WeirWake	wake;
 
 	weir_worker_take_wake(&wake);
-	if (!is_installed())
-	{
-		if (weir_worker_is_unwanted())
-			proc_exit(0);
-		return DT_NOEND;
-	}
-	weir_worker_is_wanted();
-	return run_duties(&wake);
+	return weir_worker_belongs() ? run_duties(&wake) : DT_NOEND;
 }
 
 /*
@@ -265,7 +202,9 @@ weir_keeper_main(Datum arg)
 {
 	MemoryContext turn_context;
 
-	begin(arg);
+	weir_worker_begin(arg, settings, lengthof(settings));
+	for (int i = 0; i < lengthof(duties); i++)
+		standing[i].due = DT_NOEND;
 	turn_context = AllocSetContextCreate(TopMemoryContext, "weir keeper turn",
 										 ALLOCSET_DEFAULT_SIZES);
 	for (;;)

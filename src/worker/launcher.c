@@ -4,7 +4,8 @@
  *
  * It is connected to no database, so it cannot see where the extension is: a
  * keeper is started in each database, once at the start and whenever somebody
- * hints at one, and ends if it is not wanted.  The launcher alone starts
+ * hints at one, and ends if it is not wanted.  A notifier is started in a
+ * database as soon as somebody subscribes there.  The launcher alone starts
  * workers, has their handles and so can end them, and notes their ends in the
  * slots (base/slots.c).  When it ends itself it ends all of them, for the next
  * launcher would have no handles.
@@ -144,8 +145,10 @@ find_database(Oid oid, NameData *name)
 /* ---- starting ---- */
 
 static bool
-register_worker(int number, uint32 generation, const char *database)
+register_worker(int number, WeirWorkerKind kind, uint32 generation,
+				const char *database)
 {
+	const char *name = kind == WEIR_KEEPER ? "keeper" : "notifier";
 	BackgroundWorker worker;
 	WeirWorkerStart start = {generation};
 	MemoryContext previous;
@@ -159,11 +162,11 @@ register_worker(int number, uint32 generation, const char *database)
 	worker.bgw_notify_pid = MyProcPid;
 	worker.bgw_main_arg = Int32GetDatum(number);
 	strlcpy(worker.bgw_library_name, "weir", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "weir_keeper_main",
-			sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name),
+			 "weir_%s_main", name);
 	snprintf(worker.bgw_name, sizeof(worker.bgw_name),
-			 "weir keeper for database %s", database);
-	strlcpy(worker.bgw_type, "weir keeper", sizeof(worker.bgw_type));
+			 "weir %s for database %s", name, database);
+	snprintf(worker.bgw_type, sizeof(worker.bgw_type), "weir %s", name);
 	memcpy(worker.bgw_extra, &start, sizeof(start));
 
 	previous = MemoryContextSwitchTo(long_context);
@@ -205,7 +208,7 @@ give_back(int number)
 }
 
 static void
-start_worker(int number, Oid database, TimestampTz now)
+start_worker(int number, WeirWorkerKind kind, Oid database, TimestampTz now)
 {
 	Started    *worker = &started[number];
 	NameData	name;
@@ -222,7 +225,7 @@ start_worker(int number, Oid database, TimestampTz now)
 	worker->handle = NULL;
 	worker->told_to_end = false;
 	worker->started = now;
-	if (register_worker(number, generation, NameStr(name)))
+	if (register_worker(number, kind, generation, NameStr(name)))
 	{
 		nstarting++;
 		report_room(true, now);
@@ -320,7 +323,7 @@ see_to(int number, TimestampTz now)
 		return worker->due;
 	/* With too many starting, the next that has started wakes us. */
 	if ((no_room_delay_ms == 0 || room_again <= now) && nstarting < MAX_STARTING)
-		start_worker(number, slot.database, now);
+		start_worker(number, slot.kind, slot.database, now);
 	return no_room_delay_ms > 0 && room_again > now ? room_again : DT_NOEND;
 }
 

@@ -1,0 +1,190 @@
+/*
+ * wait.c
+ *		CALL stream_wait: waiting without a snapshot.
+ *
+ * A function waits with the snapshot of its statement, which holds back VACUUM
+ * and FINALIZE.  This procedure ends the transaction it was called in, looks in
+ * transactions of its own, and rests between them, so nothing at all is held.
+ * It must therefore not be called in a transaction block.
+ *
+ * What it finds for a group may be taken by another consumer before the caller
+ * comes, and a position that somebody is working on counts as nothing to read:
+ * whoever works on it wakes us when he is done.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "base/compat.h"
+#include "base/subxact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "group/group.h"
+#include "miscadmin.h"
+#include "read/args.h"
+#include "read/stable.h"
+#include "read/wait.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+PG_FUNCTION_INFO_V1(weir_stream_wait);
+
+enum
+{
+	ARG_STREAM,
+	ARG_WAIT,
+	ARG_GROUP,
+	ARG_PARTITION,
+	ARG_OFFSET
+};
+
+typedef struct Waiter
+{
+	Oid			relid;
+	char	   *group;			/* NULL: none */
+	int			partition;		/* or WEIR_EVERY_PARTITION */
+	int64		offset;			/* wait for this; -1: for anything new */
+	int64	   *ends;			/* of the partitions, at the first look */
+	const WeirSlotSet *woken;
+	bool		found;
+} Waiter;
+
+/* The same without a group: it has read nothing. */
+static int64
+position_of(WeirStream *stream, const WeirGroupRow *group, int number,
+			WeirPositionRow *position)
+{
+	if (group != NULL && weir_position_get(group->id, number, NULL, position))
+		return position->next;
+	return weir_start_offset(&stream->partitions[number]);
+}
+
+static bool
+is_free(const WeirGroupRow *group, const WeirPositionRow *position)
+{
+	return group == NULL || RecoveryInProgress() || XactReadOnly ||
+		weir_position_lock(position, false) != WEIR_LOCK_TAKEN;
+}
+
+static bool
+is_ready(Waiter *waiter, WeirStream *stream, const WeirGroupRow *group, int number)
+{
+	WeirPartition *partition = weir_partition_open(stream, number, AccessShareLock);
+	int64		end = weir_stable_end(partition, GetActiveSnapshot());
+	WeirPositionRow position;
+
+	if (waiter->group != NULL)
+		return position_of(stream, group, number, &position) < end &&
+			is_free(group, &position);
+	if (waiter->offset >= 0)
+		return waiter->offset < end;
+	if (waiter->ends[number] < 0)
+		waiter->ends[number] = end;
+	return waiter->ends[number] < end;
+}
+
+/* Always taken back: a row that is locked here is not to stay so. */
+static bool
+look_at_partitions(void *arg)
+{
+	Waiter	   *waiter = arg;
+	WeirStream *stream = weir_open_for_read(waiter->relid);
+	WeirGroupRow group;
+	bool		has_group = waiter->group != NULL &&
+		weir_group_get(waiter->relid, waiter->group, &group);
+
+	if (waiter->partition != WEIR_EVERY_PARTITION)
+		(void) weir_partition_open(stream, waiter->partition, NoLock);
+	else if (waiter->offset >= 0 && stream->npartitions > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("offset needs a partition"),
+				 errdetail("Stream \"%s\" has %d partitions, each with offsets of its own.",
+						   get_rel_name(stream->oid), stream->npartitions)));
+	if (waiter->ends == NULL)
+	{
+		waiter->ends = MemoryContextAlloc(PortalContext,
+										  stream->npartitions * sizeof(int64));
+		memset(waiter->ends, 0xFF, stream->npartitions * sizeof(int64));
+	}
+	for (int i = 0; i < stream->npartitions; i++)
+	{
+		if (waiter->partition != WEIR_EVERY_PARTITION && waiter->partition != i)
+			continue;
+		if (!weir_slot_set_has(waiter->woken, stream->partitions[i].slot_number))
+			continue;
+		if (is_ready(waiter, stream, has_group ? &group : NULL, i))
+			waiter->found = true;
+	}
+	return false;
+}
+
+/* In a transaction that ends with the look. */
+static bool
+look(void *arg, const WeirSlotSet *woken)
+{
+	Waiter	   *waiter = arg;
+
+	waiter->woken = woken;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) weir_in_subtransaction(look_at_partitions, waiter, NULL);
+	PopActiveSnapshot();
+	SPI_commit();
+	return waiter->found;
+}
+
+static Datum
+result(bool ready)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(1);
+	Datum		value = BoolGetDatum(ready);
+	bool		null = false;
+
+	TupleDescInitEntry(desc, 1, "ready", BOOLOID, -1, 0);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), &value, &null));
+}
+
+/* CALL stream_wait(stream, wait, group, partition, offset, ready) */
+Datum
+weir_stream_wait(PG_FUNCTION_ARGS)
+{
+	Waiter		waiter = {0};
+	WeirWait	wait = {0};
+	bool		ready;
+
+	waiter.relid = weir_stream_arg(fcinfo, ARG_STREAM);
+	if (PG_ARGISNULL(ARG_WAIT))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("wait must not be null")));
+	wait.ms = weir_wait_arg(fcinfo, ARG_WAIT);
+	waiter.group = PG_ARGISNULL(ARG_GROUP) ? NULL : weir_group_arg(fcinfo, ARG_GROUP);
+	waiter.partition = PG_ARGISNULL(ARG_PARTITION) ? WEIR_EVERY_PARTITION :
+		PG_GETARG_INT32(ARG_PARTITION);
+	waiter.offset = PG_ARGISNULL(ARG_OFFSET) ? -1 : PG_GETARG_INT64(ARG_OFFSET);
+	if (!PG_ARGISNULL(ARG_OFFSET) && (waiter.offset < 0 || waiter.group != NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 waiter.group != NULL ?
+				 errmsg("group and offset cannot both be given") :
+				 errmsg("offset must not be negative")));
+	if (!IsA(fcinfo->context, CallContext) ||
+		((CallContext *) fcinfo->context)->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("stream_wait() cannot be called in a transaction block"),
+				 errhint("In a transaction, stream_read() and stream_fetch() can wait.")));
+
+	wait.stream = waiter.relid;
+	wait.partition = waiter.partition;
+	wait.kinds = WEIR_WATCH_MESSAGES | (waiter.group ? WEIR_WATCH_POSITIONS : 0);
+	wait.look = look;
+	wait.arg = &waiter;
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	SPI_commit();
+	ready = weir_wait(&wait);
+	SPI_finish();
+	return result(ready);
+}

@@ -1,0 +1,460 @@
+/*
+ * notifier.c
+ *		The notifier: one for each database in which somebody subscribes.
+ *
+ * It follows the streams that sessions listen to (base/listeners.h), is woken
+ * when a transaction that wrote to one of their partitions has ended
+ * (base/watch.h), and notifies of each partition whose stable end has moved.
+ * What it notifies of is readable: it has looked with a snapshot of its own.
+ * No NOTIFY is in the publisher's transaction, so commits need not wait for
+ * each other.
+ *
+ * The first notification after a quiet time is sent at once; then it rests
+ * for an interval and sends what came meanwhile in one go.  NOTIFY signals every
+ * session of the database that listens to anything, so the interval grows with
+ * their number, and the cost for a second stays the same.
+ *
+ * Nothing is missed: a stream that it begins to follow, be it that a first
+ * session has subscribed or that the notifier itself is new, is notified of
+ * once in any case.  What cannot be sent (somebody holds a lock, the queue is
+ * full because a listener sleeps in a transaction) is tried again.
+ *
+ * It runs no DDL, waits for no lock for long, and its commits are not flushed:
+ * a crash ends all listeners as well.  Without anything to follow it ends.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/attempt.h"
+#include "base/compat.h"
+#include "base/debug.h"
+#include "base/guc.h"
+#include "base/listeners.h"
+#include "base/slots.h"
+#include "base/subxact.h"
+#include "base/watch.h"
+#include "catalog/cache.h"
+#include "catalog/channel.h"
+#include "catalog/tables.h"
+#include "commands/async.h"
+#include "miscadmin.h"
+#include "postmaster/interrupt.h"
+#include "read/stable.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "worker/process.h"
+
+PGDLLEXPORT void weir_notifier_main(Datum arg);
+
+/* The interval grows by so much for each session that listens. */
+#define US_PER_LISTENER		200
+
+/* With nothing to follow it ends after so long; else it rests for so long. */
+#define LONGEST_REST_MS		60000
+
+/* What could not be sent is tried again after so long, then twice that ... */
+#define BUSY_DELAY_MS		10
+#define FAILED_DELAY_MS		1000
+#define LAST_DELAY_MS		10000
+
+typedef struct Followed
+{
+	Oid			stream;			/* hash key */
+	bool		listed;			/* found by the last look at the listeners */
+	bool		known;			/* what follows is filled in */
+	char		channel[NAMEDATALEN];
+	int			npartitions;
+	int		   *slots;
+	int64	   *told;			/* the ends that were sent; -1: none yet */
+	int64	   *ends;			/* those that are being sent */
+	bool		left;			/* could not be looked at */
+} Followed;
+
+static const WeirSetting settings[] =
+{
+	{"lock_timeout", "50ms"},
+	{"synchronous_commit", "off"},
+};
+
+static HTAB *followed = NULL;
+static uint64 generation = 0;	/* of the listeners, as of the last look */
+static bool looked = false;		/* there was one */
+static WeirSlotSet due;			/* where something is to be looked at */
+static TimestampTz sent_at = 0;
+static TimestampTz not_before = 0;	/* after a failure */
+static int	delay_ms = 0;
+
+static bool
+is_empty(const WeirSlotSet *set)
+{
+	for (int w = 0; w < WEIR_SLOT_WORDS; w++)
+		if (set->words[w] != 0)
+			return false;
+	return true;
+}
+
+/* ---- what to follow ---- */
+
+static void
+make_table(void)
+{
+	HASHCTL		ctl;
+
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(Followed);
+	ctl.hcxt = TopMemoryContext;
+	followed = hash_create("weir followed streams", 64, &ctl,
+						   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+static void
+unfollow(Followed *f)
+{
+	if (f->known)
+	{
+		pfree(f->slots);
+		pfree(f->told);
+		pfree(f->ends);
+	}
+	hash_search(followed, &f->stream, HASH_REMOVE, NULL);
+}
+
+/* Fill in what is not known yet; a stream that is gone is not followed. */
+static void
+get_to_know(Followed *f)
+{
+	WeirStreamRow row;
+	WeirStream *stream;
+	MemoryContext old;
+
+	if (!weir_stream_get(f->stream, &row))
+		return;
+	stream = weir_stream_open(f->stream, AccessShareLock);
+	weir_channel(f->stream, f->channel);
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	f->npartitions = stream->npartitions;
+	f->slots = palloc(f->npartitions * sizeof(int));
+	f->told = palloc(f->npartitions * sizeof(int64));
+	f->ends = palloc(f->npartitions * sizeof(int64));
+	MemoryContextSwitchTo(old);
+	for (int i = 0; i < f->npartitions; i++)
+	{
+		f->slots[i] = stream->partitions[i].slot_number;
+		f->told[i] = f->ends[i] = -1;
+	}
+	f->known = true;
+}
+
+static void
+list_followed(void *arg)
+{
+	static Oid	streams[WEIR_LISTENED_STREAMS];
+	HASH_SEQ_STATUS seq;
+	Followed   *f;
+	bool		all;
+	bool		found;
+	int			n = weir_listened_streams(streams, &all);
+	List	   *more = all ? weir_stream_list() : NIL;
+	ListCell   *lc;
+
+	for (int i = 0; i < n; i++)
+		more = list_append_unique_oid(more, streams[i]);
+	hash_seq_init(&seq, followed);
+	while ((f = hash_seq_search(&seq)) != NULL)
+		f->listed = false;
+	foreach(lc, more)
+	{
+		f = hash_search(followed, &lfirst_oid(lc), HASH_ENTER, &found);
+		if (!found)
+			f->known = false;
+		f->listed = true;
+		if (!f->known)
+			get_to_know(f);
+	}
+	hash_seq_init(&seq, followed);
+	while ((f = hash_seq_search(&seq)) != NULL)
+		if (!f->listed || !f->known)
+			unfollow(f);
+}
+
+static void
+watch_followed(void)
+{
+	HASH_SEQ_STATUS seq;
+	Followed   *f;
+	WeirSlotSet slots = {{0}};
+	char		status[WEIR_STATUS_SIZE];
+
+	snprintf(status, sizeof(status), "following %ld streams",
+			 hash_get_num_entries(followed));
+	weir_worker_says(status);
+	hash_seq_init(&seq, followed);
+	while ((f = hash_seq_search(&seq)) != NULL)
+		for (int i = 0; i < f->npartitions; i++)
+			weir_slot_set_add(&slots, f->slots[i]);
+	if (is_empty(&slots))
+		weir_watch_end();
+	else
+		(void) weir_watch_begin(WEIR_WATCH_MESSAGES, &slots);
+	/* What ended before we watched. */
+	due = slots;
+}
+
+static void
+note_attempt(WeirAttempt result)
+{
+	if (result == WEIR_ATTEMPT_DONE)
+	{
+		delay_ms = 0;
+		return;
+	}
+	if (result == WEIR_ATTEMPT_BUSY)
+		delay_ms = BUSY_DELAY_MS;
+	else
+		delay_ms = delay_ms < FAILED_DELAY_MS ? FAILED_DELAY_MS :
+			Min(2 * delay_ms, LAST_DELAY_MS);
+	not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay_ms);
+}
+
+/* Follow those streams that somebody listens to now. */
+static void
+follow(void)
+{
+	uint64		now = weir_listeners_generation();
+	WeirAttempt result;
+
+	if (looked && now == generation)
+		return;
+	result = weir_attempt(list_followed, NULL, "looking for subscribers");
+	note_attempt(result);
+	looked = result == WEIR_ATTEMPT_DONE;
+	generation = now;
+	watch_followed();
+}
+
+/* ---- sending ---- */
+
+static bool
+is_due(Followed *f)
+{
+	for (int i = 0; i < f->npartitions; i++)
+		if (weir_slot_set_has(&due, f->slots[i]))
+			return true;
+	return false;
+}
+
+/* In a subtransaction: a stream that cannot be had holds up no other one. */
+static bool
+send_stream(void *arg)
+{
+	Followed   *f = arg;
+	WeirStreamRow row;
+	WeirStream *stream;
+
+	/* Gone, or going: its listeners will hear no more. */
+	if (!weir_stream_get(f->stream, &row))
+		return true;
+	stream = weir_stream_open(f->stream, AccessShareLock);
+	for (int i = 0; i < f->npartitions && i < stream->npartitions; i++)
+	{
+		if (!weir_slot_set_has(&due, f->slots[i]))
+			continue;
+		f->ends[i] = weir_stable_end(weir_partition_open(stream, i, AccessShareLock),
+									 GetActiveSnapshot());
+		/* At 0 there was never anything to read. */
+		if (f->ends[i] != f->told[i] && f->ends[i] > 0)
+			Async_Notify(f->channel, weir_payload(i, f->ends[i]));
+	}
+	return true;
+}
+
+static void
+send(void *arg)
+{
+	HASH_SEQ_STATUS seq;
+	Followed   *f;
+	List	   *list = NIL;
+	ListCell   *lc;
+
+	WEIR_DEBUG_POINT("notifier_send");
+	hash_seq_init(&seq, followed);
+	while ((f = hash_seq_search(&seq)) != NULL)
+	{
+		f->left = false;
+		if (is_due(f))
+			list = lappend(list, f);
+	}
+	foreach(lc, list)
+	{
+		ErrorData  *error = NULL;
+
+		f = lfirst(lc);
+		(void) weir_in_subtransaction(send_stream, f, &error);
+		f->left = error != NULL;
+		if (error == NULL)
+			continue;
+		if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+			weir_worker_blocked();
+		else
+			weir_worker_failed(error->message);
+		FreeErrorData(error);
+	}
+}
+
+/* Note which ends were sent; what was not stays due. */
+static WeirAttempt
+settle(WeirAttempt result)
+{
+	HASH_SEQ_STATUS seq;
+	Followed   *f;
+
+	if (result == WEIR_ATTEMPT_DONE)
+		memset(&due, 0, sizeof(due));
+	hash_seq_init(&seq, followed);
+	while ((f = hash_seq_search(&seq)) != NULL)
+	{
+		bool		sent = result == WEIR_ATTEMPT_DONE && !f->left;
+
+		memcpy(sent ? f->told : f->ends, sent ? f->ends : f->told,
+			   f->npartitions * sizeof(int64));
+		for (int i = 0; i < f->npartitions && f->left; i++)
+			weir_slot_set_add(&due, f->slots[i]);
+	}
+	return result == WEIR_ATTEMPT_DONE && !is_empty(&due) ? WEIR_ATTEMPT_BUSY : result;
+}
+
+static void
+send_due(void)
+{
+	note_attempt(settle(weir_attempt(send, NULL, "notifying subscribers")));
+	sent_at = GetCurrentTimestamp();
+}
+
+/* When the next may be sent. */
+static TimestampTz
+next_send(void)
+{
+	int64		interval = Max(weir_notify_interval * INT64CONST(1000),
+							   (int64) weir_listening_sessions() * US_PER_LISTENER);
+
+	return Max(sent_at + interval, delay_ms > 0 ? not_before : 0);
+}
+
+/* ---- the process ---- */
+
+static uint32
+wait_event(void)
+{
+	static uint32 event = 0;
+
+	if (event == 0)
+		event = weir_wait_event("WeirNotifierMain");
+	return event;
+}
+
+/*
+ * Not armed: whoever commits meanwhile need not wake us.  A wake-up that waiting
+ * for a lock has swallowed is seen in the slot.
+ */
+static void
+rest_until(TimestampTz until)
+{
+	long		ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+
+	if (weir_worker_has_wake() || ConfigReloadPending)
+		return;
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 ms, wait_event());
+	ResetLatch(MyLatch);
+}
+
+/* Until somebody wakes us. */
+static void
+rest(void)
+{
+	if (!weir_worker_has_wake() && !ConfigReloadPending)
+		weir_watch_rest(LONGEST_REST_MS, wait_event());
+}
+
+/*
+ * Nothing to follow: if none comes for long, end.  Something that comes just
+ * then sets "wanted", and another turn is taken.
+ */
+static void
+rest_or_end(void)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LONGEST_REST_MS);
+
+	rest_until(until);
+	if (GetCurrentTimestamp() >= until && weir_worker_is_unwanted())
+		proc_exit(0);
+}
+
+static void
+take_turn(void)
+{
+	WeirSlotSet woken;
+	TimestampTz next = next_send();
+
+	if (GetCurrentTimestamp() < next)
+	{
+		rest_until(next);
+		return;
+	}
+	follow();
+	if (!looked)
+		return;
+	if (hash_get_num_entries(followed) == 0)
+	{
+		rest_or_end();
+		return;
+	}
+	weir_watch_arm();
+	weir_watch_take(&woken);
+	for (int w = 0; w < WEIR_SLOT_WORDS; w++)
+		due.words[w] |= woken.words[w];
+	if (is_empty(&due))
+		rest();
+	else
+		send_due();
+}
+
+void
+weir_notifier_main(Datum arg)
+{
+	MemoryContext turn_context;
+	bool		belongs = false;
+
+	weir_worker_begin(arg, settings, lengthof(settings));
+	make_table();
+	turn_context = AllocSetContextCreate(TopMemoryContext, "weir notifier turn",
+										 ALLOCSET_DEFAULT_SIZES);
+	for (;;)
+	{
+		WeirWake	wake;
+
+		/* A cancel is for what ran when it was sent. */
+		QueryCancelPending = false;
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		MemoryContextSwitchTo(turn_context);
+		if (!belongs || weir_worker_has_wake())
+		{
+			weir_worker_take_wake(&wake);
+			belongs = weir_worker_belongs();
+		}
+		if (belongs)
+			take_turn();
+		MemoryContextSwitchTo(turn_context);
+		MemoryContextReset(turn_context);
+	}
+}
