@@ -46,12 +46,13 @@ typedef struct Watcher
 typedef struct Watchers
 {
 	pg_atomic_uint32 counts[WEIR_APPEND_SLOTS]; /* how many watch each slot */
-	pg_atomic_uint32 used;		/* entries from here on were never used */
-	Watcher		watchers[FLEXIBLE_ARRAY_MEMBER];
+	pg_atomic_uint64 active[FLEXIBLE_ARRAY_MEMBER]; /* a bit for each entry that
+													 * watches anything */
 } Watchers;
 
 static Watchers *table = NULL;
-static int	nwatchers = 0;		/* entries in the table */
+static Watcher *watchers = NULL;	/* behind it, one for each process */
+static int	nwatchers = 0;
 static Watcher *mine = NULL;	/* while I watch */
 static WeirSlotSet mine_counted;	/* the slots whose counters I raised */
 
@@ -61,13 +62,25 @@ static WeirSlotSet positions;
 
 /* ---- shared memory; the hooks are in shmem.c ---- */
 
+static int
+active_words(void)
+{
+	return (nwatchers + 63) / 64;
+}
+
+static Size
+table_size(void)
+{
+	return MAXALIGN(add_size(offsetof(Watchers, active),
+							 mul_size(active_words(), sizeof(pg_atomic_uint64))));
+}
+
 Size
 weir_watch_size(void)
 {
 	/* Processes that can run SQL: others have no reason to wait here. */
 	nwatchers = MaxBackends;
-	return add_size(offsetof(Watchers, watchers),
-					mul_size(nwatchers, sizeof(Watcher)));
+	return add_size(table_size(), mul_size(nwatchers, sizeof(Watcher)));
 }
 
 void
@@ -78,14 +91,16 @@ weir_watch_startup(void)
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	table = ShmemInitStruct(TABLE_NAME, size, &found);
+	watchers = (Watcher *) ((char *) table + table_size());
 	if (!found)
 	{
 		for (int i = 0; i < WEIR_APPEND_SLOTS; i++)
 			pg_atomic_init_u32(&table->counts[i], 0);
-		pg_atomic_init_u32(&table->used, 0);
+		for (int w = 0; w < active_words(); w++)
+			pg_atomic_init_u64(&table->active[w], 0);
 		for (int i = 0; i < nwatchers; i++)
 		{
-			Watcher    *watcher = &table->watchers[i];
+			Watcher    *watcher = &watchers[i];
 
 			pg_atomic_init_u32(&watcher->kinds, 0);
 			pg_atomic_init_u32(&watcher->armed, 0);
@@ -153,7 +168,7 @@ is_watched(void)
 static void
 wake(int number)
 {
-	Watcher    *watcher = &table->watchers[number];
+	Watcher    *watcher = &watchers[number];
 	uint32		kinds = pg_atomic_read_u32(&watcher->kinds);
 	bool		concerned = false;
 
@@ -170,27 +185,32 @@ wake(int number)
 		if (word == 0)
 			continue;
 		concerned = true;
-		/* Another one may have taken the mark just now: no shortcut. */
-		(void) pg_atomic_fetch_or_u64(&watcher->woken[w], word);
+		/* A mark that is there already is taken after this, so looked at. */
+		if ((pg_atomic_read_u64(&watcher->woken[w]) & word) != word)
+			(void) pg_atomic_fetch_or_u64(&watcher->woken[w], word);
 	}
-	if (concerned && pg_atomic_exchange_u32(&watcher->armed, 0) != 0)
+	if (concerned && pg_atomic_read_u32(&watcher->armed) != 0 &&
+		pg_atomic_exchange_u32(&watcher->armed, 0) != 0)
 		SetLatch(&ProcGlobal->allProcs[number].procLatch);
 }
 
 static void
 tell(void)
 {
-	int			used;
-
 	if (table == NULL)
 		return;
 	/* The end of the transaction first, then whether somebody watches. */
 	pg_memory_barrier();
 	if (!is_watched())
 		return;
-	used = (int) pg_atomic_read_u32(&table->used);
-	for (int i = 0; i < used; i++)
-		wake(i);
+	pg_read_barrier();
+	for (int w = 0; w < active_words(); w++)
+	{
+		uint64		word = pg_atomic_read_u64(&table->active[w]);
+
+		for (; word != 0; word &= word - 1)
+			wake(w * 64 + pg_rightmost_one_pos64(word));
+	}
 }
 
 static void
@@ -243,7 +263,6 @@ weir_watch_begin(WeirWatchKind kinds, const WeirSlotSet *slots)
 {
 	static bool registered = false;
 	int			number = (int) (MyProc - ProcGlobal->allProcs);
-	uint32		used;
 
 	weir_watch_end();
 	if (table == NULL || number >= nwatchers || RecoveryInProgress())
@@ -252,18 +271,16 @@ weir_watch_begin(WeirWatchKind kinds, const WeirSlotSet *slots)
 		before_shmem_exit(forget_watch, (Datum) 0);
 	registered = true;
 
-	mine = &table->watchers[number];
-	used = pg_atomic_read_u32(&table->used);
-	while (used <= (uint32) number &&
-		   !pg_atomic_compare_exchange_u32(&table->used, &used, number + 1))
-		;
+	mine = &watchers[number];
 	for (int w = 0; w < WEIR_SLOT_WORDS; w++)
 	{
 		pg_atomic_write_u64(&mine->slots[w], slots->words[w]);
 		pg_atomic_write_u64(&mine->woken[w], 0);
 	}
 	pg_atomic_write_u32(&mine->armed, 0);
-	pg_atomic_exchange_u32(&mine->kinds, kinds);
+	pg_atomic_write_u32(&mine->kinds, kinds);
+	(void) pg_atomic_fetch_or_u64(&table->active[number / 64],
+								  UINT64CONST(1) << (number % 64));
 	for (int i = 0; i < WEIR_APPEND_SLOTS; i++)
 		if (weir_slot_set_has(slots, i))
 			pg_atomic_fetch_add_u32(&table->counts[i], 1);
@@ -302,8 +319,13 @@ weir_watch_take(WeirSlotSet *woken)
 void
 weir_watch_end(void)
 {
+	int			number;
+
 	if (mine == NULL)
 		return;
+	number = (int) (mine - watchers);
+	(void) pg_atomic_fetch_and_u64(&table->active[number / 64],
+								   ~(UINT64CONST(1) << (number % 64)));
 	for (int i = 0; i < WEIR_APPEND_SLOTS; i++)
 		if (weir_slot_set_has(&mine_counted, i))
 			pg_atomic_fetch_sub_u32(&table->counts[i], 1);

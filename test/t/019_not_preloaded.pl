@@ -70,6 +70,29 @@ is(ask(q{SELECT count(*) FROM weir.resume_request}), '0', 'the request is swept'
 }
 
 is(ask(q{SELECT count(*) FROM weir.workers}), '0', 'no workers to see');
+# No notifier: the publisher notifies, unless told not to; whoever waits polls.
+{
+	my $listener = $node->background_psql('postgres');
+	my $channel = $listener->query_safe(q{SELECT stream_subscribe('a')});
+	ask(q{SELECT * FROM stream_resume('a', wait => true); SELECT stream_publish('a', v, partition => 1) FROM unnest('{x,y}'::text[]) v});
+	my $got = sub { return join ' ', $listener->query_safe('SELECT') =~ m{notification "$channel" with payload "(.*?)" received}g };
+	is($got->(), '{"partition": 1}', 'one notification for each transaction and partition');
+	ask(q{BEGIN; SELECT stream_publish('a', 'z', partition => 1) FROM generate_series(1, 3); SELECT stream_publish('a', 'z', partition => 0); COMMIT});
+	is($got->(), '{"partition": 1} {"partition": 0}', 'also when it publishes more');
+	ask(q{BEGIN; SELECT stream_publish('a', 'z', partition => 1); ROLLBACK});
+	ask(q{SET weir.notify_from_publisher = off; SELECT stream_publish('a', 'z', partition => 1)});
+	is($got->(), '', 'none of what is rolled back, none where it is off');
+	$listener->quit;
+
+	my $read = psql_job($node, q{SELECT value FROM stream_read('a', 0, start => 'latest', wait => '30 s');});
+	my $call = psql_job($node, q{CALL stream_wait('a', '30 s', partition => 0);});
+	wait_until($node, q{SELECT count(*) = 2 FROM pg_stat_activity WHERE wait_event_type = 'Extension'}, 'two wait');
+	ask(q{SELECT stream_publish('a', 'polled', partition => 0)});
+	finish_job($_) for $read, $call;
+	is($read->{out}, "polled\n", 'stream_read got it');
+	is($call->{out}, "t\n", 'stream_wait too');
+}
+
 check_clean($node, 'a', 'without workers');
 no_alarms($node);
 done_testing();
