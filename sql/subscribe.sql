@@ -84,6 +84,14 @@ CALL stream_wait('sub', '1 s');
 ROLLBACK;
 DO $$ DECLARE r boolean; BEGIN CALL stream_wait('sub', '10 ms', 'g', ready => r); RAISE EXCEPTION USING errcode = CASE WHEN r THEN 'P0003' ELSE 'P0002' END; END $$;
 
+-- What a member owns is for that member.
+SELECT generation AS mine FROM stream_join('sub', 'team', 'one') \gset
+CALL stream_wait('sub', '10 ms', 'team');
+CALL stream_wait('sub', '1 hour', 'team', generation => :mine);
+CALL stream_wait('sub', '10 ms', 'team', 1, generation => :mine);
+CALL stream_wait('sub', '10 ms', 'team', generation => :mine + 1000);
+CALL stream_wait('sub', '10 ms', generation => :mine);
+
 -- Privileges.
 CREATE ROLE regress_weir_sub;
 SET ROLE regress_weir_sub;

@@ -99,18 +99,25 @@ need_packages()
 
 	say "installing:$missing"
 	apt_update
-	# The packages would make and start a cluster of the system.
-	veto=/etc/postgresql-common/createcluster.d/weir-no-cluster.conf
-	mkdir -p "${veto%/*}"
-	echo 'create_main_cluster = false' >"$veto"
-	log=$(mktemp)
-	if ! apt_get -y -q --no-install-recommends install $missing >"$log" 2>&1; then
-		rm -f "$veto"
-		tail -n 30 "$log" >&2
-		rm -f "$log"
-		die "apt-get could not install$missing"
-	fi
-	rm -f "$veto" "$log"
+	(
+		# The packages would make a cluster of the system, and start services.
+		cluster=/etc/postgresql-common/createcluster.d/weir-no-cluster.conf
+		services=/usr/sbin/policy-rc.d
+		[ ! -e $services ] || services=
+		log=$(mktemp)
+		trap 'rm -f "$cluster" "$log" $services' EXIT
+		trap 'exit 130' INT TERM HUP
+		mkdir -p "${cluster%/*}"
+		echo 'create_main_cluster = false' >"$cluster"
+		if [ -n "$services" ]; then
+			printf '#!/bin/sh\nexit 101\n' >$services
+			chmod 755 $services
+		fi
+		if ! apt_get -y -q --no-install-recommends install $missing >"$log" 2>&1; then
+			tail -n 30 "$log" >&2
+			die "apt-get could not install$missing"
+		fi
+	) || exit 1
 }
 
 find_server_user()

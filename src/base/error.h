@@ -46,5 +46,9 @@
 #define ERRCODE_WEIR_READ_ONLY_PARTITION	WEIR_SQLSTATE('1', '5')
 /* The activity log cannot be paused, altered, dropped ... */
 #define ERRCODE_WEIR_ACTIVITY_LOG			WEIR_SQLSTATE('1', '6')
+/* The generation is not, or no longer, the member's who owns the partition. */
+#define ERRCODE_WEIR_STALE_GENERATION		WEIR_SQLSTATE('1', '7')
+/* A commit below the position: only a seek goes back. */
+#define ERRCODE_WEIR_COMMIT_BACKWARDS		WEIR_SQLSTATE('1', '8')
 
 #endif							/* WEIR_BASE_ERROR_H */

@@ -26,8 +26,11 @@ static const char *const table_names[WEIR_TABLE_COUNT] = {
 	[T_GROUP] = "group",
 	[T_POSITION] = "position",
 	[T_SECRET] = "secret",
+	[T_MEMBER] = "member",
+	[T_LEASE] = "lease",
 	[S_PAUSE_ID] = "pause_id",
 	[S_GROUP_ID] = "group_id",
+	[S_GENERATION] = "generation",
 	[I_STREAM] = "stream_pkey",
 	[I_PARTITION] = "partition_pkey",
 	[I_PARTITION_NUMBER] = "partition_number_key",
@@ -37,7 +40,10 @@ static const char *const table_names[WEIR_TABLE_COUNT] = {
 	[I_VERIFIED] = "verified_segment_idx",
 	[I_REQUEST] = "resume_request_idx",
 	[I_GROUP_NAME] = "group_name_key",
-	[I_POSITION] = "position_idx"
+	[I_POSITION] = "position_idx",
+	[I_MEMBER] = "member_pkey",
+	[I_MEMBER_NAME] = "member_name_key",
+	[I_LEASE] = "lease_idx"
 };
 
 static Oid	oids[WEIR_TABLE_COUNT];

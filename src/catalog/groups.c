@@ -17,6 +17,7 @@
 #include "catalog/access.h"
 #include "catalog/groups.h"
 #include "catalog/indexing.h"
+#include "catalog/members.h"
 #include "commands/sequence.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
@@ -120,7 +121,7 @@ end_positions(WeirLookup *at, Relation index, LOCKMODE mode)
 	table_close(at->rel, mode);
 }
 
-/* A group with all its positions. */
+/* A group with its positions and members. */
 void
 weir_group_delete(const WeirGroupRow *row)
 {
@@ -132,6 +133,7 @@ weir_group_delete(const WeirGroupRow *row)
 																ForwardScanDirection)))
 		CatalogTupleDelete(at.rel, &at.tuple->t_self);
 	end_positions(&at, index, NoLock);
+	weir_members_forget(row->id);
 	begin_groups(&at, row->stream, row->name, RowExclusiveLock);
 	while (HeapTupleIsValid(at.tuple = systable_getnext(at.scan)))
 		CatalogTupleDelete(at.rel, &at.tuple->t_self);
@@ -161,6 +163,7 @@ weir_position_get(int64 group, int partition, Snapshot snapshot,
 		row->next = DatumGetInt64(weir_column(&at, 4));
 		row->moved = DatumGetTimestampTz(weir_column(&at, 5));
 		row->skipped = DatumGetInt64(weir_column(&at, 6));
+		row->owner = DatumGetInt64(weir_column(&at, 7));
 		row->tid = at.tuple->t_self;
 	}
 	end_positions(&at, index, AccessShareLock);
@@ -183,19 +186,19 @@ weir_position_versions(int64 group, int partition, Snapshot snapshot)
 }
 
 /*
- * Lock a row for a move.  With wait, wait for whoever works on it; the row may
- * then have moved.
+ * Lock the newest version of a row for the next one.  With wait, wait for
+ * whoever works on it; there may then be a newer one.
  */
 WeirLocked
-weir_position_lock(const WeirPositionRow *row, bool wait)
+weir_lock_version(Oid table, ItemPointer tid, bool wait)
 {
-	Relation	rel = table_open(weir_table_oid(T_POSITION), RowExclusiveLock);
+	Relation	rel = table_open(table, RowExclusiveLock);
 	HeapTupleData tuple;
 	TM_FailureData failure;
 	TM_Result	result;
 	Buffer		buffer;
 
-	tuple.t_self = row->tid;
+	tuple.t_self = *tid;
 	result = heap_lock_tuple(rel, &tuple, GetCurrentCommandId(true),
 							 LockTupleNoKeyExclusive,
 							 wait ? LockWaitBlock : LockWaitSkip, false,
@@ -213,6 +216,14 @@ weir_position_lock(const WeirPositionRow *row, bool wait)
 	}
 }
 
+WeirLocked
+weir_position_lock(const WeirPositionRow *row, bool wait)
+{
+	ItemPointerData tid = row->tid;
+
+	return weir_lock_version(weir_table_oid(T_POSITION), &tid, wait);
+}
+
 static void
 fill_position(const WeirPositionRow *row, Datum *values)
 {
@@ -222,28 +233,28 @@ fill_position(const WeirPositionRow *row, Datum *values)
 	values[3] = Int64GetDatum(row->next);
 	values[4] = TimestampTzGetDatum(row->moved);
 	values[5] = Int64GetDatum(row->skipped);
+	values[6] = Int64GetDatum(row->owner);
 }
 
 void
 weir_position_insert(const WeirPositionRow *row)
 {
-	Datum		values[6];
+	Datum		values[7];
 
 	fill_position(row, values);
 	weir_insert_row(T_POSITION, values, NULL);
 }
 
 /* The caller has locked this very version. */
-void
-weir_position_move(WeirPositionRow *row)
+static void
+write_version(WeirPositionRow *row)
 {
 	Relation	rel = table_open(weir_table_oid(T_POSITION), RowExclusiveLock);
-	Datum		values[6];
-	bool		nulls[6] = {false};
+	Datum		values[7];
+	bool		nulls[7] = {false};
 	HeapTuple	tuple;
 
 	row->version++;
-	row->moved = GetCurrentTimestamp();
 	fill_position(row, values);
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleUpdate(rel, &row->tid, tuple);
@@ -251,4 +262,19 @@ weir_position_move(WeirPositionRow *row)
 	heap_freetuple(tuple);
 	table_close(rel, NoLock);
 	CommandCounterIncrement();
+}
+
+void
+weir_position_move(WeirPositionRow *row)
+{
+	row->moved = GetCurrentTimestamp();
+	write_version(row);
+}
+
+/* Another owner, at the same place. */
+void
+weir_position_own(WeirPositionRow *row, int64 owner)
+{
+	row->owner = owner;
+	write_version(row);
 }

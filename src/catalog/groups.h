@@ -29,6 +29,8 @@ typedef struct WeirPositionRow
 	int64		next;
 	TimestampTz moved;
 	int64		skipped;
+	int64		owner;			/* the member who works on it outside of
+								 * transactions; 0 or no member: nobody */
 	ItemPointerData tid;		/* of the row that was read */
 } WeirPositionRow;
 
@@ -52,5 +54,8 @@ extern int weir_position_versions(int64 group, int partition,
 extern WeirLocked weir_position_lock(const WeirPositionRow *row, bool wait);
 extern void weir_position_insert(const WeirPositionRow *row);
 extern void weir_position_move(WeirPositionRow *row);
+extern void weir_position_own(WeirPositionRow *row, int64 owner);
+
+extern WeirLocked weir_lock_version(Oid table, ItemPointer tid, bool wait);
 
 #endif							/* WEIR_CATALOG_GROUPS_H */

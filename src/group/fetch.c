@@ -9,7 +9,8 @@
  * them back.
  *
  * For each partition, from another one on each time:
- * 1. Look at the position, without a lock.  Nothing behind it: the next one.
+ * 1. Look at the position, without a lock.  Nothing behind it, or a member owns
+ *	  it whose lease lives (member.c): the next one.
  * 2. In a subtransaction, lock the row that was found, without waiting; it
  *	  must still be the newest.  Somebody else has it: the next one.
  * 3. READ COMMITTED: take a new snapshot, later than the lock, so that it shows
@@ -18,7 +19,8 @@
  *	  40001.
  * 4. Walk from the position on (read/walk.c).  Nothing readable: take the
  *	  subtransaction back, and with it the lock.  Else move the position to
- *	  behind the last message; the subtransaction stays.
+ *	  behind the last message, which takes it from an owner whose lease is over;
+ *	  the subtransaction stays.
  *
  * With wait, all of it is done in another subtransaction, taken back where it
  * finds nothing, so that nothing is held while it waits (read/wait.c).  It is
@@ -36,6 +38,7 @@
 #include "base/subxact.h"
 #include "catalog/cache.h"
 #include "catalog/groups.h"
+#include "catalog/members.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "group/group.h"
@@ -171,6 +174,10 @@ take(void *arg)
 		case WEIR_LOCK_TAKEN:
 			return false;
 	}
+	/* Its owner may have renewed the lease since we looked. */
+	if (weir_lease_lives(fetch->position.owner))
+		return false;
+	fetch->position.owner = 0;
 	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ?
 								GetTransactionSnapshot() : GetLatestSnapshot());
 	PushActiveSnapshot(snapshot);
@@ -197,7 +204,7 @@ try_partition(Fetch *fetch, int number)
 	{
 		CHECK_FOR_INTERRUPTS();
 		fetch->moved = false;
-		if (!find_position(fetch) ||
+		if (!find_position(fetch) || weir_lease_lives(fetch->position.owner) ||
 			(fetch->position.next >= weir_next_offset(partition) &&
 			 fetch->position.next >= weir_start_offset(partition)))
 			return false;

@@ -5,19 +5,21 @@
  * A seek moves positions of a group anywhere between the start of a partition
  * and its stable end: forward, back, to a time.  It waits for whoever is
  * fetching from the partition, so it never comes between a fetch and its
- * commit.
+ * commit.  It takes the partition from the member who owns it: a commit of what
+ * he read before is refused, or it would undo the seek; his next heartbeat
+ * takes it back where it is then.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/error.h"
-#include "base/watch.h"
 #include "catalog/cache.h"
 #include "catalog/groups.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "group/group.h"
+#include "group/member.h"
 #include "miscadmin.h"
 #include "read/offsets.h"
 #include "read/stable.h"
@@ -117,30 +119,6 @@ offset_of(WeirStream *stream, int number, const Goal *goal, Snapshot snapshot)
 	return goal->offset;
 }
 
-/* Lock the newest version, however often it moves while we wait. */
-static void
-lock_newest(WeirStream *stream, const WeirGroupRow *group, int number,
-			WeirPositionRow *position)
-{
-	for (;;)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (!weir_position_get(group->id, number, NULL, position))
-			elog(ERROR, "group " INT64_FORMAT " has no position in partition %d",
-				 group->id, number);
-		if (weir_position_lock(position, true) == WEIR_LOCKED)
-		{
-			weir_note_position(stream->partitions[number].slot_number);
-			return;
-		}
-		if (IsolationUsesXactSnapshot())
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("could not serialize access due to concurrent fetch"),
-					 errhint("Try the transaction again.")));
-	}
-}
-
 static int64
 seek(WeirStream *stream, const WeirGroupRow *group, int number,
 	 const Goal *goal)
@@ -149,7 +127,7 @@ seek(WeirStream *stream, const WeirGroupRow *group, int number,
 	Snapshot	snapshot;
 
 	(void) weir_partition_open(stream, number, AccessShareLock);
-	lock_newest(stream, group, number, &position);
+	weir_position_lock_newest(stream, group, number, &position);
 	/* Later than the lock: whoever fetched is decided, and his messages too. */
 	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ?
 								GetTransactionSnapshot() : GetLatestSnapshot());
@@ -157,6 +135,7 @@ seek(WeirStream *stream, const WeirGroupRow *group, int number,
 	position.next = offset_of(stream, number, goal, snapshot);
 	PopActiveSnapshot();
 	UnregisterSnapshot(snapshot);
+	position.owner = 0;
 	weir_position_move(&position);
 	return position.next;
 }
@@ -244,12 +223,15 @@ weir_stream_drop_group(PG_FUNCTION_ARGS)
 	weir_require_writable("stream_drop_group()");
 	stream = open_stream(fcinfo);
 	weir_group_known(stream, name, &group);
+	(void) weir_group_lock(stream, name, true);
+	weir_group_known(stream, name, &group);
 	for (int i = 0; i < stream->npartitions; i++)
 	{
 		WeirPositionRow position;
 
-		lock_newest(stream, &group, i, &position);
+		weir_position_lock_newest(stream, &group, i, &position);
 	}
+	weir_members_lock(&group);
 	weir_group_delete(&group);
 	PG_RETURN_VOID();
 }

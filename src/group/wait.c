@@ -8,8 +8,9 @@
  * It must therefore not be called in a transaction block.
  *
  * What it finds for a group may be taken by another consumer before the caller
- * comes, and a position that somebody is working on counts as nothing to read:
- * whoever works on it wakes us when he is done.
+ * comes.  A position that somebody is working on counts as nothing to read:
+ * whoever works on it wakes us when he is done.  So do partitions that a member
+ * owns, but for that member, who gives his generation.
  */
 #include "postgres.h"
 
@@ -17,6 +18,7 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/subxact.h"
+#include "catalog/members.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -37,7 +39,8 @@ enum
 	ARG_WAIT,
 	ARG_GROUP,
 	ARG_PARTITION,
-	ARG_OFFSET
+	ARG_OFFSET,
+	ARG_GENERATION
 };
 
 typedef struct Waiter
@@ -46,6 +49,7 @@ typedef struct Waiter
 	char	   *group;			/* NULL: none */
 	int			partition;		/* or WEIR_EVERY_PARTITION */
 	int64		offset;			/* wait for this; -1: for anything new */
+	int64		generation;		/* of a member; 0: none */
 	int64	   *ends;			/* of the partitions, at the first look */
 	const WeirSlotSet *woken;
 	bool		found;
@@ -61,10 +65,20 @@ position_of(WeirStream *stream, const WeirGroupRow *group, int number,
 	return weir_start_offset(&stream->partitions[number]);
 }
 
+/* May the caller have it: is he the owner, or nobody, and nobody works on it? */
 static bool
-is_free(const WeirGroupRow *group, const WeirPositionRow *position)
+is_free(Waiter *waiter, const WeirGroupRow *group, const WeirPositionRow *position)
 {
-	return group == NULL || RecoveryInProgress() || XactReadOnly ||
+	WeirMemberRow owner;
+
+	if (waiter->generation != 0)
+		return group != NULL && weir_member_get(position->owner, &owner) &&
+			owner.generation == waiter->generation;
+	if (group == NULL)
+		return true;
+	if (weir_lease_lives(position->owner))
+		return false;
+	return RecoveryInProgress() || XactReadOnly ||
 		weir_position_lock(position, false) != WEIR_LOCK_TAKEN;
 }
 
@@ -77,7 +91,7 @@ is_ready(Waiter *waiter, WeirStream *stream, const WeirGroupRow *group, int numb
 
 	if (waiter->group != NULL)
 		return position_of(stream, group, number, &position) < end &&
-			is_free(group, &position);
+			is_free(waiter, group, &position);
 	if (waiter->offset >= 0)
 		return waiter->offset < end;
 	if (waiter->ends[number] < 0)
@@ -146,7 +160,7 @@ result(bool ready)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), &value, &null));
 }
 
-/* CALL stream_wait(stream, wait, group, partition, offset, ready) */
+/* CALL stream_wait(stream, wait, group, partition, offset, generation, ready) */
 Datum
 weir_stream_wait(PG_FUNCTION_ARGS)
 {
@@ -170,6 +184,11 @@ weir_stream_wait(PG_FUNCTION_ARGS)
 				 waiter.group != NULL ?
 				 errmsg("group and offset cannot both be given") :
 				 errmsg("offset must not be negative")));
+	waiter.generation = PG_ARGISNULL(ARG_GENERATION) ? 0 : PG_GETARG_INT64(ARG_GENERATION);
+	if (!PG_ARGISNULL(ARG_GENERATION) && waiter.group == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("generation needs a group")));
 	if (!IsA(fcinfo->context, CallContext) ||
 		((CallContext *) fcinfo->context)->atomic)
 		ereport(ERROR,

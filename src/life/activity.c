@@ -248,6 +248,8 @@ event_as_json(const WeirEvent *event, const char *name)
 	push_text(&state, "from", event->from);
 	push_text(&state, "to", event->to);
 	push_text(&state, "segment", event->segment);
+	push_text(&state, "group", event->group);
+	push_text(&state, "member", event->member);
 	if (event->offset >= 0)
 	{
 		push_key(&state, "offset");

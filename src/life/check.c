@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "catalog/cache.h"
 #include "catalog/groups.h"
+#include "catalog/members.h"
 #include "catalog/tables.h"
 #include "funcapi.h"
 #include "life/replay.h"
@@ -324,6 +325,31 @@ check_partition(Check *check, WeirStream *stream, int number)
 	table_close(rel, NoLock);
 }
 
+/* No name twice, and one lease each.  Oldest first, so a twin comes later. */
+static void
+check_members(Check *check, const WeirGroupRow *group)
+{
+	List	   *members = weir_member_list(group->id, GetActiveSnapshot());
+	ListCell   *lc;
+
+	check->partition = -1;
+	foreach(lc, members)
+	{
+		WeirMemberRow *member = lfirst(lc);
+		int			n = weir_lease_versions(member->id, GetActiveSnapshot());
+
+		if (n != 1)
+			put_problem(check, "members",
+						psprintf("member \"%s\" of group \"%s\" has %d leases",
+								 member->name, group->name, n));
+		for (int i = 0; i < foreach_current_index(lc); i++)
+			if (strcmp(((WeirMemberRow *) list_nth(members, i))->name, member->name) == 0)
+				put_problem(check, "members",
+							psprintf("group \"%s\" has two members \"%s\"",
+									 group->name, member->name));
+	}
+}
+
 /* Every group has one position in each partition. */
 static void
 check_positions(Check *check, WeirStream *stream)
@@ -334,6 +360,7 @@ check_positions(Check *check, WeirStream *stream)
 	{
 		WeirGroupRow *group = lfirst(lc);
 
+		check_members(check, group);
 		for (int i = 0; i < stream->npartitions; i++)
 		{
 			int			n = weir_position_versions(group->id, i, GetActiveSnapshot());

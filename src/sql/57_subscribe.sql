@@ -27,8 +27,9 @@ CREATE PROCEDURE @extschema@.stream_wait(
 	"group" text DEFAULT NULL,
 	partition integer DEFAULT NULL,
 	"offset" bigint DEFAULT NULL,
+	generation bigint DEFAULT NULL,
 	INOUT ready boolean DEFAULT NULL)
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'weir_stream_wait';
-COMMENT ON PROCEDURE @extschema@.stream_wait(regclass, interval, text, integer, bigint, boolean) IS
-'waits, holding neither snapshot nor lock, until there is something to read: for the group, or at or after the offset, or newer than the call; ready says whether there is';
+COMMENT ON PROCEDURE @extschema@.stream_wait(regclass, interval, text, integer, bigint, bigint, boolean) IS
+'waits, holding neither snapshot nor lock, until there is something to read: for the group (generation: for that member of it), or at or after the offset, or newer than the call; ready says whether there is';

@@ -105,3 +105,41 @@ CREATE VIEW weir.groups AS
 	 WHERE has_table_privilege(g.stream, 'SELECT');
 COMMENT ON VIEW weir.groups IS
 'positions of consumer groups: the next offset of each partition, when it was moved, how many offsets retention took before they were read';
+
+-- The positions of a group are looked at once, not once for each member: hence
+-- MATERIALIZED.
+CREATE VIEW weir.members AS
+	SELECT g.stream,
+		   g.name AS "group",
+		   m.name AS member,
+		   m.partitions,
+		   m.generation,
+		   m.joined,
+		   m.lease,
+		   l.expires,
+		   l.expires <= clock_timestamp() AS expired
+	  FROM weir.group g
+	  JOIN pg_class c ON c.oid = g.stream
+	  JOIN LATERAL (WITH owned AS MATERIALIZED (
+						SELECT n.owner, array_agg(p.number ORDER BY p.number) AS partitions
+						  FROM weir.partition p
+						  JOIN LATERAL (SELECT q.owner
+										  FROM weir.position q
+										 WHERE q.group_id = g.id AND q.partition = p.number
+										 ORDER BY q.version DESC
+										 LIMIT 1) n ON n.owner <> 0
+						 WHERE p.stream = g.stream
+						 GROUP BY n.owner)
+					SELECT k.id, k.name, k.generation, k.joined, k.lease,
+						   coalesce(o.partitions, '{}') AS partitions
+					  FROM weir.member k
+					  LEFT JOIN owned o ON o.owner = k.id
+					 WHERE k.group_id = g.id) m ON true
+	  LEFT JOIN LATERAL (SELECT q.expires
+						   FROM weir.lease q
+						  WHERE q.member_id = m.id
+						  ORDER BY q.version DESC
+						  LIMIT 1) l ON true
+	 WHERE has_table_privilege(g.stream, 'SELECT');
+COMMENT ON VIEW weir.members IS
+'members of consumer groups, who work outside of transactions: their partitions, generation, lease; an expired one loses its partitions when another member looks';

@@ -6,8 +6,9 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA weir FROM PUBLIC;
 GRANT USAGE ON SCHEMA weir TO PUBLIC;
 GRANT SELECT ON weir.stream, weir.partition, weir.segment, weir.verified,
 	weir.resume_request, weir.pause_id, weir.group, weir.position,
-	weir.group_id TO PUBLIC;
-GRANT SELECT ON weir.streams, weir.partitions, weir.segments, weir.groups TO PUBLIC;
+	weir.group_id, weir.generation TO PUBLIC;
+GRANT SELECT ON weir.streams, weir.partitions, weir.segments, weir.groups,
+	weir.members TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
 	weir.guard(),
 	weir.default_options(),

@@ -22,6 +22,8 @@ typedef struct WeirEvent
 	const char *from;			/* old state, or NULL */
 	const char *to;				/* new state, or NULL */
 	const char *segment;		/* name, or NULL */
+	const char *group;			/* name, or NULL */
+	const char *member;			/* name, or NULL */
 	int64		offset;			/* that belongs to it, or -1 */
 	Jsonb	   *options;		/* or NULL */
 	bool		resume_all;
