@@ -5,9 +5,12 @@
  * The clock is the last publish, kept in the partition's own data, so it is
  * right at once after a restart; or the last change of the state, if that is
  * later.  With auto_pause_with_subscribers off, reading holds the pause off
- * too.  The keeper has a due time for each active partition of a stream that
- * wants this, in its memory, and sleeps until the first one: a paused
- * partition has no timer.
+ * too, and so do sessions that listen and members of groups, whose time counts
+ * from the last look at which they were there.
+ *
+ * The keeper has a due time for each active partition of a stream that wants
+ * this, in its memory, and sleeps until the first one: a paused partition has
+ * no timer.
  *
  * A pause itself is one like any other, but only tries for its locks: state
  * lock, then ShareRowExclusive on the partition.  Not got: somebody is
@@ -18,8 +21,11 @@
 #include "base/attempt.h"
 #include "base/compat.h"
 #include "base/debug.h"
+#include "base/listeners.h"
 #include "base/shmem.h"
 #include "catalog/cache.h"
+#include "catalog/groups.h"
+#include "catalog/members.h"
 #include "catalog/tables.h"
 #include "life/change.h"
 #include "life/drain.h"
@@ -70,16 +76,34 @@ make_timers(void)
 
 /* ---- the clock ---- */
 
+/* Does a session listen to the stream, or has a member of a group its lease? */
+static bool
+has_subscribers(Oid stream)
+{
+	ListCell   *g;
+	ListCell   *m;
+
+	if (weir_is_listened_to(stream))
+		return true;
+	foreach(g, weir_group_list(stream))
+		foreach(m, weir_member_list(((WeirGroupRow *) lfirst(g))->id, NULL))
+			if (weir_lease_lives(((WeirMemberRow *) lfirst(m))->id))
+				return true;
+	return false;
+}
+
 static TimestampTz
 idle_since(const WeirPartitionRow *row, const WeirOptions *options)
 {
 	TimestampTz since = Max(row->created, row->pause_latest);
 
 	since = Max(since, weir_last_publish(row->partition));
-	if (!options->auto_pause_with_subscribers)
-		since = Max(since, (TimestampTz)
-					pg_atomic_read_u64(&weir_append_slot(row->partition)->last_read));
-	return since;
+	if (options->auto_pause_with_subscribers)
+		return since;
+	if (has_subscribers(row->stream))
+		return GetCurrentTimestamp();
+	return Max(since, (TimestampTz)
+			   pg_atomic_read_u64(&weir_append_slot(row->partition)->last_read));
 }
 
 /* ---- a look at the streams that want it ---- */

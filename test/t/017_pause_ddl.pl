@@ -284,6 +284,19 @@ my $since = q{SELECT extract(epoch FROM latest_pause - latest_publish) FROM weir
 	is(events($node, 'auto_busy'), 'created auto-paused:0:idle', 'once');
 	is(ask(q{SELECT state FROM weir.partitions WHERE stream = 'weir.activity'::regclass}), 'active', 'never the activity log');
 
+	# Who listens, and who is a member of a group, is a subscriber.
+	auto($_, ', "auto_pause_with_subscribers": false') for qw(auto_listen auto_member);
+	my $listener = $node->background_psql('postgres');
+	$listener->query_safe(q{SELECT stream_subscribe('auto_listen')});
+	ask(q{SELECT count(*) FROM stream_join('auto_member', 'g', 'one', '1 hour')});
+	auto('auto_clock', '');
+	becomes($node, 'auto_clock', '0:paused/attached', 'the time has come');
+	is(ask(q{SELECT string_agg(state, ' ') FROM weir.partitions WHERE stream IN ('auto_listen'::regclass, 'auto_member'::regclass)}), 'active active', 'but not for these');
+	$listener->quit;
+	ask(q{SELECT stream_leave('auto_member', 'g', 'one')});
+	becomes($node, 'auto_listen', '0:paused/attached', 'paused when nobody listens any more');
+	becomes($node, 'auto_member', '0:paused/attached', 'paused when there is no member any more');
+
 	# Right after a restart, by the data.
 	ask(q{SELECT count(*) FROM stream_publish('auto', 'again')});
 	becomes($node, 'auto', '0:active/attached', 'resumed');
