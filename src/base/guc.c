@@ -9,7 +9,7 @@
 
 int			weir_max_wait = 60000;
 bool		weir_notify_from_publisher = true;
-int			weir_notify_interval = 2;
+int			weir_notify_interval = 1;
 int			weir_pause_max_stall = 1000;
 bool		weir_track_append_hold = false;
 
@@ -38,7 +38,7 @@ weir_guc_init(void)
 							"Least time between two notifications of a database's subscribers.",
 							"The first after a quiet time is sent at once. It is widened with the number of sessions that listen.",
 							&weir_notify_interval,
-							2, 0, 60000,
+							1, 0, 60000,
 							PGC_SIGHUP,
 							GUC_UNIT_MS,
 							NULL, NULL, NULL);

@@ -52,7 +52,7 @@
 PGDLLEXPORT void weir_notifier_main(Datum arg);
 
 /* The interval grows by so much for each session that listens. */
-#define US_PER_LISTENER		200
+#define US_PER_LISTENER		500
 
 /* With nothing to follow it ends after so long; else it rests for so long. */
 #define LONGEST_REST_MS		60000
@@ -253,13 +253,8 @@ static bool
 send_stream(void *arg)
 {
 	Followed   *f = arg;
-	WeirStreamRow row;
-	WeirStream *stream;
+	WeirStream *stream = weir_stream_open(f->stream, AccessShareLock);
 
-	/* Gone, or going: its listeners will hear no more. */
-	if (!weir_stream_get(f->stream, &row))
-		return true;
-	stream = weir_stream_open(f->stream, AccessShareLock);
 	for (int i = 0; i < f->npartitions && i < stream->npartitions; i++)
 	{
 		if (!weir_slot_set_has(&due, f->slots[i]))
@@ -295,9 +290,10 @@ send(void *arg)
 
 		f = lfirst(lc);
 		(void) weir_in_subtransaction(send_stream, f, &error);
-		f->left = error != NULL;
-		if (error == NULL)
+		/* One that is gone: its listeners will hear no more. */
+		if (error == NULL || error->sqlerrcode == ERRCODE_UNDEFINED_TABLE)
 			continue;
+		f->left = true;
 		if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
 			weir_worker_blocked();
 		else
