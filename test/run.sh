@@ -75,7 +75,7 @@ prepare()
 	set -- "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" gcc libc6-dev make perl libipc-run-perl
 	find_clang
 	if wanted build && [ -z "$clang" ]; then set -- "$@" clang; fi
-	if wanted tap; then set -- "$@" pgbouncer; fi
+	if wanted tap; then set -- "$@" pgbouncer python3-psycopg; fi
 	need_packages "$@"
 	find_clang
 	find_server_user

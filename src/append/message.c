@@ -5,7 +5,9 @@
  * A value comes as text, bytea or jsonb.  If the stream's values have that
  * very type it is taken as it is; else its text goes through the input
  * function of the stream's type (a bytea is then text in the encoding of the
- * database).  All this may run user code (domains) and may fail, so it
+ * database).  What comes from another stream of the same type was looked at
+ * when it was published there, its size too: it is not refused here.
+ * All this may run user code (domains) and may fail, so it
  * happens before the append lock is taken, and so does the compression of
  * long values, which storing them would otherwise do under the lock.
  */
@@ -58,6 +60,8 @@ convert_value(WeirStream *stream, WeirValueForm form,
 	static const Oid types[] = {TEXTOID, BYTEAOID, JSONBOID};
 	char	   *string = NULL;
 
+	if (form == WEIR_FORM_COLUMN)
+		return message->value;
 	if (message->no_value)
 	{
 		if (!stream->value_input.fn_strict)
@@ -95,6 +99,8 @@ convert_value(WeirStream *stream, WeirValueForm form,
 				string = JsonbToCString(NULL, &value->root, VARSIZE(value));
 				break;
 			}
+		case WEIR_FORM_COLUMN:
+			break;				/* above */
 	}
 	return InputFunctionCall(&stream->value_input, string,
 							 stream->value_ioparam, stream->value_typmod);
@@ -134,9 +140,9 @@ raw_size(WeirStream *stream, Datum *values, bool *nulls)
 }
 
 static void
-check_size(WeirStream *stream, int64 size)
+check_size(WeirStream *stream, WeirValueForm form, int64 size)
 {
-	if (size > stream->options.max_message_bytes)
+	if (size > stream->options.max_message_bytes && form != WEIR_FORM_COLUMN)
 		ereport(ERROR,
 				(errcode(ERRCODE_WEIR_MESSAGE_TOO_LARGE),
 				 errmsg("message of " INT64_FORMAT " bytes is too large for stream \"%s\"",
@@ -195,10 +201,10 @@ weir_form_message(WeirStream *stream, int partition, WeirValueForm form,
 	size = raw_size(stream, values, nulls);
 	if (unlikely(size > TOAST_TUPLE_THRESHOLD / 2))
 	{
-		check_size(stream, size);
+		check_size(stream, form, size);
 		compress_columns(stream, values, nulls);
 	}
 	else if (unlikely(size > stream->options.max_message_bytes))
-		check_size(stream, size);
+		check_size(stream, form, size);
 	return heap_form_tuple(stream->tupdesc, values, nulls);
 }

@@ -13,7 +13,8 @@ typedef enum WeirValueForm
 {
 	WEIR_FORM_TEXT,
 	WEIR_FORM_BYTEA,
-	WEIR_FORM_JSONB
+	WEIR_FORM_JSONB,
+	WEIR_FORM_COLUMN			/* a message of another stream of this type */
 } WeirValueForm;
 
 typedef struct WeirMessage

@@ -50,5 +50,9 @@
 #define ERRCODE_WEIR_STALE_GENERATION		WEIR_SQLSTATE('1', '7')
 /* A commit below the position: only a seek goes back. */
 #define ERRCODE_WEIR_COMMIT_BACKWARDS		WEIR_SQLSTATE('1', '8')
+/* There is no message at an offset: it was rolled back, or never given. */
+#define ERRCODE_WEIR_NO_SUCH_MESSAGE		WEIR_SQLSTATE('1', '9')
+/* A message that is rejected has unread ones before it. */
+#define ERRCODE_WEIR_REJECT_ORDER			WEIR_SQLSTATE('2', '0')
 
 #endif							/* WEIR_BASE_ERROR_H */

@@ -28,6 +28,8 @@ typedef struct WeirOptions
 	int64		retention_age;	/* microseconds */
 	int64		retention_bytes;
 	int64		retention_messages;
+	bool		retention_hold; /* not what a group has not read */
+	int64		retention_hold_bytes;	/* in a partition that is larger, yes */
 
 	int64		auto_pause_after;	/* microseconds, 0: never */
 	bool		auto_pause_detach;

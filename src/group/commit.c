@@ -82,20 +82,22 @@ require_unmoved(Commit *commit)
 		weir_position_changed(commit->stream, commit->group.name);
 }
 
-/* The owner of the partition, who must be the one with the generation. */
-static void
-find_owner(Commit *commit, WeirMemberRow *owner)
+/* The owner of a partition, who must be the one with the generation. */
+void
+weir_require_owner(WeirStream *stream, const WeirGroupRow *group,
+				   const WeirPositionRow *position, int64 generation,
+				   WeirMemberRow *owner)
 {
-	bool		owned = commit->position.owner != 0 &&
-		weir_member_get(commit->position.owner, owner);
+	bool		owned = position->owner != 0 &&
+		weir_member_get(position->owner, owner);
 
-	if (owned && owner->generation == commit->generation)
+	if (owned && owner->generation == generation)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_WEIR_STALE_GENERATION),
 			 errmsg("generation " INT64_FORMAT " does not own partition %d of stream \"%s\" in group \"%s\"",
-					commit->generation, commit->partition->number,
-					get_rel_name(commit->stream->oid), commit->group.name),
+					generation, position->partition,
+					get_rel_name(stream->oid), group->name),
 			 owned ? errdetail("Member \"%s\" does, with generation " INT64_FORMAT ".",
 							   owner->name, owner->generation) :
 			 errdetail("No member does."),
@@ -107,6 +109,7 @@ move(Commit *commit)
 {
 	WeirPositionRow *position = &commit->position;
 	Snapshot	snapshot;
+	int64		before;
 	int64		end;
 
 	if (commit->offset < position->next)
@@ -135,8 +138,11 @@ move(Commit *commit)
 						get_rel_name(commit->stream->oid)),
 				 errdetail("The stable end is " INT64_FORMAT ".", end),
 				 errhint("Commit the offset of the last message that was read, plus one.")));
+	before = position->next;
 	position->next = commit->offset;
 	weir_position_move(position);
+	weir_group_moved(commit->stream, commit->partition->number, before,
+					 position->next);
 }
 
 /* A commit is a sign of life; only now and then is it worth a row. */
@@ -171,7 +177,8 @@ weir_stream_commit(PG_FUNCTION_ARGS)
 	weir_position_lock_newest(commit.stream, &commit.group,
 							  commit.partition->number, &commit.position);
 	require_unmoved(&commit);
-	find_owner(&commit, &owner);
+	weir_require_owner(commit.stream, &commit.group, &commit.position,
+					   commit.generation, &owner);
 	move(&commit);
 	renew(&owner);
 	PG_RETURN_VOID();

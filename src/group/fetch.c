@@ -43,6 +43,7 @@
 #include "funcapi.h"
 #include "group/group.h"
 #include "miscadmin.h"
+#include "read/args.h"
 #include "read/rows.h"
 #include "read/stable.h"
 #include "read/wait.h"
@@ -189,6 +190,8 @@ take(void *arg)
 		return false;
 	fetch->position.next = Max(next, fetch->position.next);
 	weir_position_move(&fetch->position);
+	weir_group_moved(fetch->stream, fetch->partition, before,
+					 fetch->position.next);
 	return true;
 }
 
@@ -199,6 +202,7 @@ try_partition(Fetch *fetch, int number)
 	WeirPartition *partition = weir_partition_open(fetch->stream, number,
 												   AccessShareLock);
 
+	weir_note_reading(fetch->stream, partition);
 	fetch->partition = number;
 	do
 	{

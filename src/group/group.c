@@ -16,12 +16,15 @@
 
 #include "access/xact.h"
 #include "base/compat.h"
+#include "base/slots.h"
 #include "base/watch.h"
 #include "catalog/pg_class.h"
+#include "catalog/tables.h"
 #include "common/hashfn.h"
 #include "group/group.h"
 #include "miscadmin.h"
 #include "read/stable.h"
+#include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -84,7 +87,9 @@ make_group(WeirStream *stream, const char *name)
 
 		position.group = id;
 		position.partition = i;
-		position.next = weir_start_offset(&stream->partitions[i]);
+		do
+			position.next = weir_start_offset(&stream->partitions[i]);
+		while (!weir_group_stays(stream, i, position.next));
 		position.moved = GetCurrentTimestamp();
 		weir_position_insert(&position);
 	}
@@ -160,4 +165,43 @@ weir_position_lock_newest(WeirStream *stream, const WeirGroupRow *group,
 		if (IsolationUsesXactSnapshot())
 			weir_position_changed(stream, group->name);
 	}
+}
+
+/* ---- retention that waits for groups (option retention_hold) ---- */
+
+/*
+ * A position is about to be put here: keep retention, which cannot see it
+ * before the commit, from dropping the segment.  False: it has just done so,
+ * choose another offset.  Not needed for a move forward from a position.
+ */
+bool
+weir_group_stays(WeirStream *stream, int number, int64 offset)
+{
+	WeirPartition *partition = &stream->partitions[number];
+	WeirSegmentRow row;
+
+	if (!stream->options.retention_hold)
+		return true;
+	if (weir_segment_at(partition->oid, offset, &row) ||
+		weir_segment_next(partition->oid, -1, &row))
+		LockRelationOid(row.segment, AccessShareLock);
+	return offset >= weir_start_offset(partition);
+}
+
+/*
+ * A position of a group was moved in this transaction.  If it has left a
+ * segment behind, that may be what retention was waiting for: the keeper
+ * looks, once we have committed.
+ */
+void
+weir_group_moved(WeirStream *stream, int number, int64 before, int64 after)
+{
+	Oid			partition = stream->partitions[number].oid;
+	WeirSegmentRow row;
+
+	if (likely(!stream->options.retention_hold) || after <= before)
+		return;
+	/* Offsets that retention took were in no segment that is still there. */
+	if (!weir_segment_at(partition, before, &row) || after >= row.upper)
+		weir_wake_for_partition(partition);
 }

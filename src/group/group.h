@@ -21,5 +21,8 @@ extern void weir_position_changed(WeirStream *stream, const char *group);
 extern void weir_position_lock_newest(WeirStream *stream,
 									  const WeirGroupRow *group, int number,
 									  WeirPositionRow *position);
+extern bool weir_group_stays(WeirStream *stream, int number, int64 offset);
+extern void weir_group_moved(WeirStream *stream, int number, int64 before,
+							 int64 after);
 
 #endif							/* WEIR_GROUP_GROUP_H */

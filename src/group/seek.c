@@ -125,6 +125,7 @@ seek(WeirStream *stream, const WeirGroupRow *group, int number,
 {
 	WeirPositionRow position;
 	Snapshot	snapshot;
+	int64		before;
 
 	(void) weir_partition_open(stream, number, AccessShareLock);
 	weir_position_lock_newest(stream, group, number, &position);
@@ -132,11 +133,15 @@ seek(WeirStream *stream, const WeirGroupRow *group, int number,
 	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ?
 								GetTransactionSnapshot() : GetLatestSnapshot());
 	PushActiveSnapshot(snapshot);
-	position.next = offset_of(stream, number, goal, snapshot);
+	before = position.next;
+	do
+		position.next = offset_of(stream, number, goal, snapshot);
+	while (!weir_group_stays(stream, number, position.next));
 	PopActiveSnapshot();
 	UnregisterSnapshot(snapshot);
 	position.owner = 0;
 	weir_position_move(&position);
+	weir_group_moved(stream, number, before, position.next);
 	return position.next;
 }
 
@@ -230,6 +235,8 @@ weir_stream_drop_group(PG_FUNCTION_ARGS)
 		WeirPositionRow position;
 
 		weir_position_lock_newest(stream, &group, i, &position);
+		/* Gone is as far as one can move. */
+		weir_group_moved(stream, i, position.next, PG_INT64_MAX);
 	}
 	weir_members_lock(&group);
 	weir_group_delete(&group);

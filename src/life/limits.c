@@ -15,8 +15,11 @@
  * nor a later one (life/drop.c).  Before that one everything is decided and
  * nothing is appended any more, so what is found out here stays true.
  *
+ * With retention_hold the first one that a consumer group has not read, and
+ * what comes after it, stays (life/hold.c).
+ *
  * A segment that is recorded and not attached was being dropped when something
- * came between: it goes, whatever the options say by now.
+ * came between: it goes, whatever the limits say by now.
  */
 #include "postgres.h"
 
@@ -26,6 +29,7 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/tables.h"
 #include "life/drop.h"
+#include "life/hold.h"
 #include "life/limits.h"
 #include "life/tables.h"
 #include "miscadmin.h"
@@ -38,6 +42,7 @@
 
 typedef struct Survey
 {
+	WeirStream *stream;
 	WeirPartition *partition;
 	WeirOptions options;
 	Snapshot	snapshot;
@@ -107,21 +112,6 @@ beyond_messages(Survey *survey)
 
 /* ---- bytes ---- */
 
-static int64
-bytes_of(const WeirSegmentRow *row)
-{
-	Relation	rel = try_table_open(row->segment, AccessShareLock);
-	int64		bytes = 0;
-
-	if (rel != NULL)
-	{
-		bytes = DatumGetInt64(DirectFunctionCall1(pg_total_relation_size,
-												  ObjectIdGetDatum(row->segment)));
-		table_close(rel, NoLock);
-	}
-	return bytes;
-}
-
 /* How many segments are too many, by their bytes. */
 static int
 beyond_bytes(Survey *survey)
@@ -133,7 +123,7 @@ beyond_bytes(Survey *survey)
 	{
 		if (remaining >= limit)
 			return i + 1;
-		remaining += bytes_of(&survey->rows[i]);
+		remaining += weir_segment_bytes(&survey->rows[i]);
 	}
 	return 0;
 }
@@ -155,6 +145,21 @@ too_old_at(Survey *survey, int i)
 	if (last.ts > DT_NOEND - survey->options.retention_age)
 		return DT_NOEND;
 	return last.ts + survey->options.retention_age;
+}
+
+/* ---- groups ---- */
+
+static bool
+is_unread(Survey *survey, int i)
+{
+	WeirSegmentRow *row = &survey->rows[i];
+	WeirLast	last;
+
+	if (!survey->options.retention_hold)
+		return false;
+	last = weir_last_visible_in(survey->partition, row, survey->snapshot);
+	return weir_held_by_group(survey->stream, survey->partition,
+							  &survey->options, row, last.offset);
 }
 
 /* ---- all together ---- */
@@ -203,6 +208,8 @@ judge(Survey *survey, WeirVerdict *verdict, int64 end)
 			verdict->due = too_old;
 			return;
 		}
+		if (is_unread(survey, i))
+			return;
 		must_go(verdict, survey->rows[i].segment);
 	}
 	verdict->held = (options->retention_age > 0 || beyond > survey->nold) &&
@@ -215,7 +222,6 @@ weir_judge_segments(void *arg)
 {
 	WeirVerdict *verdict = arg;
 	Survey		survey = {0};
-	WeirStream *stream;
 	WeirSegmentRow keep;
 	List	   *rows;
 	ListCell   *lc;
@@ -224,8 +230,8 @@ weir_judge_segments(void *arg)
 	verdict->segments = NIL;
 	verdict->due = DT_NOEND;
 	verdict->held = false;
-	if (!weir_find_partition(verdict->partition, &stream, &survey.partition,
-							 &survey.options))
+	if (!weir_find_partition(verdict->partition, &survey.stream,
+							 &survey.partition, &survey.options))
 		return;
 	/* What the keeper has to attach first is no remains of a drop. */
 	if (weir_loose_segments(verdict->partition) != NIL)

@@ -18,9 +18,13 @@
  * segment that is recorded and not attached; the first look after a start
  * finds it, and it is finished.
  *
+ * With retention_hold a group may be sent back to a segment between 1 and 2.
+ * It then stays as it is, readable for the stream functions, and goes when the
+ * group has read it.
+ *
  * Nothing polls: a partition is looked at when a segment of it was begun or
- * half filled, when options have changed, and when its oldest segment gets too
- * old.
+ * half filled, when options have changed, when a group has read what it held,
+ * and when its oldest segment gets too old.
  */
 #include "postgres.h"
 
@@ -35,6 +39,7 @@
 #include "catalog/tables.h"
 #include "life/drop.h"
 #include "life/due.h"
+#include "life/hold.h"
 #include "life/limits.h"
 #include "life/retention.h"
 #include "miscadmin.h"
@@ -63,11 +68,17 @@ busy(Oid relid)
 			 errmsg("somebody uses \"%s\"", get_rel_name(relid))));
 }
 
-/* Step 1; arg is the OID of the segment. */
+typedef struct Drop
+{
+	Oid			segment;
+	bool		spared;			/* out: a group was sent back to it */
+} Drop;
+
+/* Step 1; arg is a Drop. */
 static void
 detach(void *arg)
 {
-	Oid			segment = *(Oid *) arg;
+	Oid			segment = ((Drop *) arg)->segment;
 	WeirSegmentRow row;
 
 	if (!weir_segment_get(segment, &row) || !get_rel_relispartition(segment) ||
@@ -82,11 +93,12 @@ detach(void *arg)
 	WEIR_DEBUG_POINT("retention_detaching");
 }
 
-/* Step 2; arg is the OID of the segment. */
+/* Step 2; arg is a Drop. */
 static void
 drop(void *arg)
 {
-	Oid			segment = *(Oid *) arg;
+	Drop	   *this = arg;
+	Oid			segment = this->segment;
 	WeirSegmentRow row;
 	WeirSegmentRow keep;
 	WeirStream *stream;
@@ -114,7 +126,10 @@ drop(void *arg)
 		WeirLast	last = weir_last_visible_in(partition, &row, snapshot);
 
 		WEIR_DEBUG_POINT("retention_drop");
-		weir_drop_segment(stream, partition, &row, last.offset, "retention");
+		this->spared = weir_held_by_group(stream, partition, &options, &row,
+										  last.offset);
+		if (!this->spared)
+			weir_drop_segment(stream, partition, &row, last.offset, "retention");
 		WEIR_DEBUG_POINT("retention_dropped");
 	}
 	PopActiveSnapshot();
@@ -141,20 +156,20 @@ look_at(Oid partition, TimestampTz until)
 
 	foreach(lc, result == WEIR_ATTEMPT_DONE ? verdict.segments : NIL)
 	{
-		Oid			segment = lfirst_oid(lc);
+		Drop		this = {lfirst_oid(lc), false};
 
 		if (is_shutting_down())
 			return;
-		if (segment != linitial_oid(verdict.segments) &&
+		if (this.segment != linitial_oid(verdict.segments) &&
 			GetCurrentTimestamp() > until)
 		{
 			weir_due_at(dues, partition, until);
 			return;
 		}
-		result = weir_attempt(detach, &segment, "detaching a segment");
+		result = weir_attempt(detach, &this, "detaching a segment");
 		if (result == WEIR_ATTEMPT_DONE)
-			result = weir_attempt(drop, &segment, "dropping a segment");
-		if (result != WEIR_ATTEMPT_DONE)
+			result = weir_attempt(drop, &this, "dropping a segment");
+		if (result != WEIR_ATTEMPT_DONE || this.spared)
 			break;
 	}
 	if (result != WEIR_ATTEMPT_DONE || verdict.held)

@@ -1,12 +1,14 @@
 /*
  * args.c
- *		What the reading functions are told: which stream, which partition.
+ *		What the reading functions are told: which stream, which partition;
+ *		and that somebody reads.
  */
 #include "postgres.h"
 
 #include "base/compat.h"
 #include "read/args.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 
 /* Check SELECT, then lock the stream for reading. */
 WeirStream *
@@ -30,4 +32,14 @@ weir_partition_arg(FunctionCallInfo fcinfo, int argno, WeirStream *stream)
 	return weir_partition_open(stream,
 							   PG_ARGISNULL(argno) ? 0 : PG_GETARG_INT32(argno),
 							   AccessShareLock);
+}
+
+/* Somebody reads: that may hold off an auto-pause. */
+void
+weir_note_reading(WeirStream *stream, WeirPartition *partition)
+{
+	if (!stream->options.auto_pause_with_subscribers &&
+		stream->options.auto_pause_after > 0)
+		pg_atomic_write_u64(&partition->slot->last_read,
+							(uint64) GetCurrentTimestamp());
 }

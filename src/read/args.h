@@ -1,6 +1,7 @@
 /*
  * args.h
- *		What the reading functions are told: which stream, which partition.
+ *		What the reading functions are told: which stream, which partition;
+ *		and that somebody reads.
  */
 #ifndef WEIR_READ_ARGS_H
 #define WEIR_READ_ARGS_H
@@ -11,5 +12,6 @@
 extern WeirStream *weir_open_for_read(Oid relid);
 extern WeirPartition *weir_partition_arg(FunctionCallInfo fcinfo, int argno,
 										 WeirStream *stream);
+extern void weir_note_reading(WeirStream *stream, WeirPartition *partition);
 
 #endif							/* WEIR_READ_ARGS_H */

@@ -9,7 +9,9 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/subtrans.h"
 #include "access/table.h"
+#include "access/xlog.h"
 #include "append/tail.h"
 #include "base/compat.h"
 #include "base/shmem.h"
@@ -20,6 +22,7 @@
 #include "miscadmin.h"
 #include "read/stable.h"
 #include "read/times.h"
+#include "read/walk.h"
 #include "stream/parts.h"
 #include "stream/state.h"
 #include "utils/builtins.h"
@@ -28,6 +31,8 @@
 
 PG_FUNCTION_INFO_V1(weir_partition_info);
 PG_FUNCTION_INFO_V1(weir_segment_info);
+PG_FUNCTION_INFO_V1(weir_end_info);
+PG_FUNCTION_INFO_V1(weir_oldest_unread);
 PG_FUNCTION_INFO_V1(weir_longest_append_hold);
 
 static bool
@@ -139,6 +144,82 @@ weir_segment_info(PG_FUNCTION_ARGS)
 		table_close(rel, AccessShareLock);
 	}
 	return make_row(fcinfo, values, nulls);
+}
+
+/* ---- ends ---- */
+
+/*
+ * Who published the first undecided message at or after the stable end.  The
+ * session has none to name if the transaction is prepared, runs on the primary
+ * of this standby, or has ended since the snapshot was taken.
+ */
+static void
+put_holder(WeirPartition *partition, int64 end, Datum *values, bool *nulls)
+{
+	WeirWalk	walk;
+	TransactionId xid;
+	int			pid;
+
+	weir_walk_begin(&walk, partition->oid, GetActiveSnapshot(), end, false);
+	while (weir_walk_next(&walk))
+		;
+	weir_walk_end(&walk);
+	if (!walk.undecided)
+		return;
+	xid = SubTransGetTopmostTransaction(walk.undecided_xid);
+	pid = RecoveryInProgress() ? 0 : BackendXidGetPid(xid);
+	values[0] = Int32GetDatum(pid);
+	nulls[0] = pid == 0;
+	values[1] = TransactionIdGetDatum(xid);
+	values[2] = TimestampTzGetDatum(walk.undecided_ts);
+	nulls[1] = nulls[2] = false;
+}
+
+/* weir.end_info(stream, partition) */
+Datum
+weir_end_info(PG_FUNCTION_ARGS)
+{
+	Datum		values[5] = {0};
+	bool		nulls[5] = {true, true, true, true, true};
+
+	if (!PG_ARGISNULL(0) && !PG_ARGISNULL(1) && may_see(PG_GETARG_OID(0)))
+	{
+		WeirStream *stream = weir_stream_open(PG_GETARG_OID(0), AccessShareLock);
+		WeirPartition *partition = weir_partition_open(stream, PG_GETARG_INT32(1),
+													   AccessShareLock);
+		int64		end = weir_stable_end(partition, GetActiveSnapshot());
+
+		values[0] = Int64GetDatum(end);
+		values[1] = Int64GetDatum(weir_next_offset(partition));
+		nulls[0] = nulls[1] = false;
+		put_holder(partition, end, values + 2, nulls + 2);
+	}
+	return make_row(fcinfo, values, nulls);
+}
+
+/* weir.oldest_unread(stream, partition, position) */
+Datum
+weir_oldest_unread(PG_FUNCTION_ARGS)
+{
+	int64		ts = 0;
+
+	if (!PG_ARGISNULL(0) && !PG_ARGISNULL(1) && !PG_ARGISNULL(2) &&
+		may_see(PG_GETARG_OID(0)))
+	{
+		WeirStream *stream = weir_stream_open(PG_GETARG_OID(0), AccessShareLock);
+		WeirPartition *partition = weir_partition_open(stream, PG_GETARG_INT32(1),
+													   AccessShareLock);
+		WeirWalk	walk;
+
+		weir_walk_begin(&walk, partition->oid, GetActiveSnapshot(),
+						PG_GETARG_INT64(2), false);
+		if (weir_walk_next(&walk))
+			ts = weir_tuple_ts(walk.tuple.t_data);
+		weir_walk_end(&walk);
+	}
+	if (ts == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(ts);
 }
 
 /* weir.longest_append_hold(reset) */

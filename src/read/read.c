@@ -39,7 +39,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(weir_stream_read);
 
@@ -158,10 +157,7 @@ note_reading(FunctionCallInfo fcinfo, Request *request)
 {
 	WeirStream *stream = request->stream;
 
-	if (!stream->options.auto_pause_with_subscribers &&
-		stream->options.auto_pause_after > 0)
-		pg_atomic_write_u64(&request->partition->slot->last_read,
-							(uint64) GetCurrentTimestamp());
+	weir_note_reading(stream, request->partition);
 	if (PG_ARGISNULL(ARG_RESUME) || !PG_GETARG_BOOL(ARG_RESUME) ||
 		(!request->partition->paused && stream->nresume_all == 0))
 		return;

@@ -113,6 +113,17 @@ set_tuple(WeirWalk *walk, BlockNumber block, OffsetNumber n)
 	ItemPointerSet(&walk->tuple.t_self, block, n);
 }
 
+/* The current item is undecided. */
+static void
+stop_before(WeirWalk *walk)
+{
+	if (walk->undecided)
+		return;
+	walk->undecided = true;
+	walk->undecided_xid = HeapTupleHeaderGetXmin(walk->tuple.t_data);
+	walk->undecided_ts = weir_tuple_ts(walk->tuple.t_data);
+}
+
 /* Is the item in the range of the walk? */
 static inline bool
 in_range(WeirWalk *walk, int64 offset)
@@ -154,7 +165,7 @@ read_page(WeirWalk *walk)
 					walk->items[walk->nitems++] = n;
 				break;
 			case UNDECIDED:
-				walk->undecided = true;
+				stop_before(walk);
 				break;
 			case NEVER:
 				break;
@@ -236,11 +247,11 @@ next_sorted(WeirWalk *walk)
 			set_tuple(walk, block, n);
 			walk->nothing_there = false;
 			verdict = judge(walk, &walk->tuple, false);
+			if (verdict == UNDECIDED)
+				stop_before(walk);
 		}
 		LockBuffer(walk->buffer, BUFFER_LOCK_UNLOCK);
-		if (verdict == UNDECIDED)
-			walk->undecided = true;
-		else if (verdict == VISIBLE && !walk->undecided)
+		if (verdict == VISIBLE && !walk->undecided)
 			return true;
 	}
 	return false;

@@ -24,6 +24,8 @@ typedef struct WeirWalk
 
 	/* how it ended */
 	bool		undecided;		/* before the first undecided message */
+	TransactionId undecided_xid;	/* whose it is, maybe a subtransaction */
+	int64		undecided_ts;	/* when it was published */
 	bool		own_seen;		/* a message of this very transaction came */
 	bool		nothing_there;	/* not one item at or after the start */
 

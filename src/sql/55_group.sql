@@ -65,3 +65,16 @@ CREATE FUNCTION @extschema@.stream_drop_group(stream regclass, "group" text)
 	AS 'MODULE_PATHNAME', 'weir_stream_drop_group';
 COMMENT ON FUNCTION @extschema@.stream_drop_group(regclass, text) IS
 'forgets a group and its positions';
+
+CREATE FUNCTION @extschema@.stream_reject(
+	stream regclass,
+	"group" text,
+	partition integer,
+	"offset" bigint,
+	reason text,
+	generation bigint DEFAULT NULL)
+	RETURNS TABLE (stream regclass, partition integer, "offset" bigint)
+	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1
+	AS 'MODULE_PATHNAME', 'weir_stream_reject';
+COMMENT ON FUNCTION @extschema@.stream_reject(regclass, text, integer, bigint, text, bigint) IS
+'takes a message that cannot be processed out of the way of a group: publishes it, with the reason, into the stream''s dead-letter stream and moves the position behind it; returns where it lies';

@@ -31,6 +31,21 @@ CREATE FUNCTION weir.segment_info(segment regclass,
 COMMENT ON FUNCTION weir.segment_info(regclass) IS
 'what weir.segments shows of a segment, without a scan; needs SELECT on the stream';
 
+CREATE FUNCTION weir.end_info(stream regclass, partition integer,
+	OUT stable_end bigint, OUT next_offset bigint, OUT held_by_pid integer, OUT held_by xid, OUT held_since timestamptz)
+	RETURNS record
+	LANGUAGE c VOLATILE PARALLEL RESTRICTED
+	AS 'MODULE_PATHNAME', 'weir_end_info';
+COMMENT ON FUNCTION weir.end_info(regclass, integer) IS
+'what weir.ends shows of a partition, without a scan; needs SELECT on the stream';
+
+CREATE FUNCTION weir.oldest_unread(stream regclass, partition integer, "position" bigint)
+	RETURNS timestamptz
+	LANGUAGE c VOLATILE PARALLEL RESTRICTED
+	AS 'MODULE_PATHNAME', 'weir_oldest_unread';
+COMMENT ON FUNCTION weir.oldest_unread(regclass, integer, bigint) IS
+'the time of the first message that a reader at this position can get, null if there is none; needs SELECT on the stream';
+
 CREATE FUNCTION weir.longest_append_hold(reset boolean DEFAULT false)
 	RETURNS interval
 	LANGUAGE c VOLATILE PARALLEL SAFE

@@ -143,3 +143,41 @@ CREATE VIEW weir.members AS
 	 WHERE has_table_privilege(g.stream, 'SELECT');
 COMMENT ON VIEW weir.members IS
 'members of consumer groups, who work outside of transactions: their partitions, generation, lease; an expired one loses its partitions when another member looks';
+CREATE VIEW weir.ends AS
+	SELECT p.stream,
+		   p.number AS partition,
+		   i.stable_end,
+		   i.next_offset,
+		   i.held_by_pid,
+		   x.gid AS held_by_gid,
+		   i.held_since
+	  FROM weir.partition p
+	  JOIN pg_class c ON c.oid = p.stream
+	 CROSS JOIN LATERAL weir.end_info(p.stream, p.number) i
+	  LEFT JOIN pg_prepared_xacts x ON x.transaction = i.held_by
+	 WHERE has_table_privilege(p.stream, 'SELECT');
+COMMENT ON VIEW weir.ends IS
+'ends of partitions: stable_end (readers get what lies before it), next_offset (a forecast), and the transaction that holds readers up: the process or the prepared transaction that published the first undecided message, and when it did';
+
+CREATE VIEW weir.lag AS
+	SELECT e.stream,
+		   g.name AS "group",
+		   e.partition,
+		   n.next_offset AS "position",
+		   e.stable_end,
+		   e.next_offset,
+		   greatest(e.stable_end - n.next_offset, 0) AS messages,
+		   greatest(extract(epoch FROM clock_timestamp() -
+							weir.oldest_unread(e.stream, e.partition, n.next_offset)), 0)::double precision AS seconds,
+		   e.held_by_pid,
+		   e.held_by_gid,
+		   e.held_since
+	  FROM weir.ends e
+	  JOIN weir.group g ON g.stream = e.stream
+	  JOIN LATERAL (SELECT q.next_offset
+					  FROM weir.position q
+					 WHERE q.group_id = g.id AND q.partition = e.partition
+					 ORDER BY q.version DESC
+					 LIMIT 1) n ON true;
+COMMENT ON VIEW weir.lag IS
+'how far consumer groups are behind: messages (offsets between position and stable end: gaps count), seconds (age of the oldest message that the group can read and has not), and what holds the stable end up';

@@ -11,6 +11,7 @@
  *	  would be on attached ones;
  *	- a publication: rows that are written to a detached table would never
  *	  reach its subscribers, so the partition is attached again.
+ * The dead-letter stream follows owner, schema and grants (dead.c).
  */
 #include "postgres.h"
 
@@ -27,6 +28,7 @@
 #include "catalog/tables.h"
 #include "commands/defrem.h"
 #include "miscadmin.h"
+#include "stream/dead.h"
 #include "stream/follow.h"
 #include "stream/parts.h"
 #include "stream/state.h"
@@ -62,6 +64,8 @@ weir_follow_stream(Oid stream)
 {
 	Oid			owner = weir_owner_of(stream);
 	Oid			schema = get_rel_namespace(stream);
+	Oid			old_owner = InvalidOid;
+	Oid			old_schema = InvalidOid;
 	ListCell   *lc;
 
 	foreach(lc, parts_of(stream))
@@ -70,6 +74,11 @@ weir_follow_stream(Oid stream)
 
 		if (get_rel_name(part) == NULL)
 			continue;
+		if (!OidIsValid(old_owner))
+		{
+			old_owner = weir_owner_of(part);
+			old_schema = get_rel_namespace(part);
+		}
 		if (weir_owner_of(part) != owner)
 			weir_run_ddl("ALTER TABLE %s OWNER TO %s", weir_qualified_name(part),
 						 quote_identifier(GetUserNameFromId(owner, false)));
@@ -77,6 +86,8 @@ weir_follow_stream(Oid stream)
 			weir_run_ddl("ALTER TABLE %s SET SCHEMA %s", weir_qualified_name(part),
 						 quote_identifier(get_namespace_name(schema)));
 	}
+	if (OidIsValid(old_owner))
+		weir_dead_letters_follow(stream, old_owner, old_schema);
 	/* A new owner, or row security. */
 	weir_follow_all_grants(stream);
 }
@@ -151,6 +162,7 @@ weir_follow_all_grants(Oid stream)
 		if (weir_actual_state(partition) == WEIR_DETACHED)
 			weir_follow_grants(stream, partition);
 	}
+	weir_dead_letters_follow_grants(stream);
 }
 
 /*

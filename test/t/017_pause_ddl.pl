@@ -265,16 +265,19 @@ my $since = q{SELECT extract(epoch FROM latest_pause - latest_publish) FROM weir
 	auto('auto_busy', '');
 	auto('auto_read', ', "auto_pause_with_subscribers": false');
 	auto('auto_read_too', '');
+	auto('auto_fetch', ', "auto_pause_with_subscribers": false');
 	# Busy, or read, while the others fall asleep.
 	my $busy = start_pgbench($node, 2, [ '-T' => 5, '-R' => 40 ], 'publish' => "SELECT stream_publish('auto_busy', 'busy');\n",
-		'read' => "SELECT count(*) FROM stream_read('auto_read', 0);\nSELECT count(*) FROM stream_read('auto_read_too', 0);\n");
+		'read' => "SELECT count(*) FROM stream_read('auto_read', 0);\nSELECT count(*) FROM stream_read('auto_read_too', 0);\n",
+		'fetch' => "SELECT count(*) FROM stream_fetch('auto_fetch', 'g');\n");
 	becomes($node, 'auto', '0:paused/attached', 'paused by itself, and attached');
 	becomes($node, 'auto_detach', '0:paused/detached', 'auto_pause_detach');
 	becomes($node, 'auto_read_too', '0:paused/attached', 'reading does not hold it off');
-	is(ask(q{SELECT string_agg(state, ' ') FROM weir.partitions WHERE stream IN ('auto_busy'::regclass, 'auto_read'::regclass)}), 'active active', 'publishing does, and reading where it is wanted');
+	is(ask(q{SELECT string_agg(state, ' ') FROM weir.partitions WHERE stream IN ('auto_busy'::regclass, 'auto_read'::regclass, 'auto_fetch'::regclass)}), 'active active active', 'publishing does, and reading and fetching where it is wanted');
 	stop_pgbench($busy, 'busy');
 	becomes($node, 'auto_busy', '0:paused/attached', 'paused when nobody publishes any more');
 	becomes($node, 'auto_read', '0:paused/attached', 'paused when nobody reads any more');
+	becomes($node, 'auto_fetch', '0:paused/attached', 'paused when nobody fetches any more');
 	for my $stream (qw(auto auto_detach auto_busy))
 	{
 		my $took = ask(sprintf $since, $stream);
