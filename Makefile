@@ -54,3 +54,4 @@ lint:
 bench:
 	test/bench/run.sh
 	test/bench/pause.sh
+	test/bench/consume.sh

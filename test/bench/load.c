@@ -13,12 +13,15 @@
  *		dead_tail		polls before o->count messages that were rolled back
  *		hold			append lock under batches of o->fetch
  *		pause_*			what pausing costs others, and what it spares; pause.sh
+ *		subscribed, idle_sessions, fetch_wait, listen, consume_fill, consume,
+ *		consume_server, parallel, members, held
+ *						consuming; consume.sh
  *		fsync			speed of fdatasync; SIDE is a directory
  *		drop			drops o->table
  *
  * PostgreSQL is found by PGHOST and the like, Redis by redis=SOCKET.
  */
-#include "pause.h"
+#include "consume.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +50,16 @@ static const struct
 	{"pause_first", run_pause_first},
 	{"pause_rate", run_pause_rate},
 	{"pause_plan", run_pause_plan},
+	{"subscribed", run_subscribed},
+	{"idle_sessions", run_idle_sessions},
+	{"fetch_wait", run_fetch_wait},
+	{"listen", run_listen},
+	{"consume_fill", run_consume_fill},
+	{"consume", run_consume},
+	{"consume_server", run_consume_server},
+	{"parallel", run_parallel},
+	{"members", run_members},
+	{"held", run_held},
 };
 
 static double
@@ -90,6 +103,12 @@ set_option(Options *o, char *arg)
 		o->seconds = number(value, 0.01, 3600);
 	else if (strcmp(arg, "warmup") == 0)
 		o->warmup = number(value, 0.01, 3600);
+	else if (strcmp(arg, "rate") == 0)
+		o->rate = (int) number(value, 1, 1e6);
+	else if (strcmp(arg, "sessions") == 0)
+		o->sessions = (int) number(value, 1, 10000);
+	else if (strcmp(arg, "group") == 0)
+		o->group = value;
 	else if (strcmp(arg, "since") == 0)
 		o->since = number(value, 1, 1e19);
 	else if (strcmp(arg, "keep") == 0)
@@ -114,7 +133,7 @@ main(int argc, char **argv)
 	Options		o = {
 		.table = "bench", .clients = 1, .partitions = 1, .batch = 1,
 		.fetch = 1000, .count = 1000000, .probes = 1000,
-		.seconds = 3, .warmup = 0.5
+		.seconds = 3, .warmup = 0.5, .rate = 1000, .sessions = 1, .group = "bench"
 	};
 
 	if (argc < 3)

@@ -10,7 +10,8 @@
  * Layers: util.c knows the machine; messages.c the messages; redis.c and
  * postgres.c one kind of server each; side.c the sides that are compared;
  * loop.c keeps clients busy; publish.c, bulk.c, read.c, seek.c and hold.c are
- * the workloads, pause_*.c those about pausing (pause.h); load.c dispatches.
+ * the workloads, pause_*.c those about pausing (pause.h), consume*.c those about
+ * consuming (consume.h); load.c dispatches.
  */
 #ifndef LOAD_H
 #define LOAD_H
@@ -51,6 +52,7 @@ typedef struct Side
 	bool		index;			/* btree on "offset" */
 	bool		copy;			/* COPY binary instead of INSERT */
 	bool		own_offsets;	/* bulk: the client sends "offset" and ts */
+	bool		notify;			/* NOTIFY in the publishing transaction */
 } Side;
 
 typedef struct Options
@@ -69,6 +71,9 @@ typedef struct Options
 	double		seconds;
 	double		warmup;
 	double		since;			/* nanoseconds of the clock of the day */
+	int			rate;			/* messages a second, all clients together */
+	int			sessions;		/* that listen */
+	const char *group;			/* who consumes */
 	bool		keep;			/* leave the table for other workloads */
 } Options;
 
@@ -96,6 +101,8 @@ typedef struct Redis
 	long		expected;		/* replies, and parts of replies, to come */
 	Buffer		out;
 	char		error[256];		/* first error reply, if any */
+	void		(*string) (void *arg, const char *data, size_t len);
+	void	   *arg;			/* string(): each string of a reply, if set */
 } Redis;
 
 typedef enum Outcome
@@ -168,11 +175,14 @@ extern int	parent_of(int pid);
 extern double cpu_of_family(int pid);
 extern double cpu_of_self(void);
 extern double cpu_of_children(void);
+extern double cpu_of_machine(void);
 extern long anonymous_memory(int pid);
 extern void measure_fsync(const char *directory);
 
 /* messages.c */
 extern void make_messages(void);
+extern void number_messages(void);
+extern long message_number(const char *value);
 extern const char *message_key(unsigned i);
 extern const char *message_value(unsigned i);
 extern unsigned key_partition(unsigned i, int partitions);

@@ -4,11 +4,13 @@
  *		bytes out of a thousand, a value of 100 bytes of printable text (so that
  *		sides that know only text can take it), no headers.  A pool of them is
  *		made once; here they are also put in the forms that servers take:
- *		binary arrays and rows of COPY binary.
+ *		binary arrays and rows of COPY binary.  Where each message is to be
+ *		known again, its value begins with its number.
  */
 #include "load.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -23,6 +25,7 @@
 
 static char keys[POOL][KEY_SIZE + 1];
 static char values[POOL][VALUE_SIZE];
+static bool numbered;
 
 void
 make_messages(void)
@@ -43,10 +46,35 @@ message_key(unsigned i)
 	return keys[i % POOL];
 }
 
+/* From here on values begin with the number of their message. */
+void
+number_messages(void)
+{
+	numbered = true;
+}
+
+/* Good until the next call. */
 const char *
 message_value(unsigned i)
 {
-	return values[i % POOL];
+	static char value[VALUE_SIZE];
+
+	if (!numbered)
+		return values[i % POOL];
+	memcpy(value, values[i % POOL], VALUE_SIZE);
+	value[snprintf(value, VALUE_SIZE, "%010u", i)] = ':';
+	return value;
+}
+
+long
+message_number(const char *value)
+{
+	char	   *end;
+	long		number = strtol(value, &end, 10);
+
+	if (end != value + 10 || *end != ':')
+		die("a value that was not published: %.20s", value);
+	return number;
 }
 
 /* For servers that leave it to the client which partition a key goes to. */

@@ -5,7 +5,8 @@
  *
  * Replies are parsed as a flat sequence: an array of n adds n replies to the
  * number that is expected.  Nothing but the first error is remembered of
- * them; redis_ask() is for the commands whose answer matters.
+ * them, and strings are handed to whoever wants them; redis_ask() is for the
+ * commands whose answer is one line or one string.
  */
 #include "load.h"
 
@@ -95,6 +96,8 @@ parse_reply(Redis *r)
 				len += (size_t) number + 2;
 			if (len > left)
 				return false;
+			if (number >= 0 && r->string != NULL)
+				r->string(r->arg, end + 1, (size_t) number);
 			break;
 		case '*':
 			if (number > 0)

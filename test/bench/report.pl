@@ -6,16 +6,19 @@
 # RUNS has one line per run: workload, side, round, then name=value pairs, all
 # separated by tabs.  Every figure is the median of the rounds, with the least
 # and the greatest in brackets; a ratio is taken within each round first.  A
-# side that failed is shown with its error, a figure that is not there as "-".
+# side that failed is shown with its error, one that needs a function that is
+# not there with its name, a figure that is not there as "-".
 use strict;
 use warnings;
+
+use FindBin;
 
 my ($mode, $facts_file, $runs_file) = @ARGV;
 die "usage: report.pl MODE FACTS RUNS\n" unless defined $runs_file;
 
-my %runs;      # workload -> side -> round -> name -> value
-my %order;     # workload -> sides in order of appearance
-my %errors;    # workload -> side -> first error
+our %runs;     # workload -> side -> round -> name -> value
+our %order;    # workload -> sides in order of appearance
+our %errors;   # workload -> side -> first error
 my @skipped;
 
 open my $in, '<', $runs_file or die "$runs_file: $!\n";
@@ -33,7 +36,12 @@ while (my $line = <$in>)
 	  unless grep { $_ eq $side } @{ $order{$workload} || [] };
 	if (exists $values{error})
 	{
-		$errors{$workload}{$side} //= $values{error};
+		$errors{$workload}{$side} //= "failed: $values{error}";
+		next;
+	}
+	if (exists $values{missing})
+	{
+		$errors{$workload}{$side} //= "not there: $values{missing}";
 		next;
 	}
 	$runs{$workload}{$side}{$round} = \%values;
@@ -112,7 +120,7 @@ sub sides_table
 		if (defined $errors{$workload}{$side})
 		{
 			my $count = keys %{ $runs{$workload}{$side} || {} };
-			my $text = "failed" . ($count ? " in part" : '') . ": $errors{$workload}{$side}";
+			my $text = ($count ? "in part " : '') . $errors{$workload}{$side};
 			@cells = ($text, ('') x $#columns) unless $count;
 			$cells[-1] .= " **$text**" if $count;
 		}
@@ -373,7 +381,10 @@ NOTES
 
 # --- the report ---------------------------------------------------------------
 
-print "# Bench of weir", ($mode eq 'full' ? '' : " ($mode: short runs, for a first look)"), "\n\n";
+require "$FindBin::Bin/report_consume.pl";
+
+print $mode =~ m{^consume} ? '# What consuming costs' : '# Bench of weir',
+  ($mode =~ m{quick} ? " ($mode: short runs, for a first look)" : ''), "\n\n";
 open my $facts, '<', $facts_file or die "$facts_file: $!\n";
 my @facts = map { chomp; [ split /\t/, $_, 2 ] } <$facts>;
 close $facts;
@@ -383,6 +394,7 @@ print "\n";
 print "Not available and left out: $_.\n\n" foreach @skipped;
 publish_bars();
 read_bars();
+consume_bars();
 if (@bars)
 {
 	print "## Bars\n\n| what | bar | measured | met |\n|---|---|---|---|\n";
@@ -392,4 +404,5 @@ if (@bars)
 publish_sections();
 read_sections();
 probe_sections();
-notes();
+consume_sections();
+$mode =~ m{^consume} ? consume_notes() : notes();

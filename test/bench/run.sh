@@ -4,6 +4,7 @@
 #   test/bench/run.sh                 everything: about 20 minutes
 #   test/bench/run.sh --quick         less of everything: 2 to 3 minutes
 #   test/bench/run.sh pause ...       what pausing costs: pause.sh
+#   test/bench/run.sh consume ...     what consuming costs: consume.sh
 #   test/bench/run.sh --only NAME     one workload; a list with --list
 #   test/bench/run.sh --rounds N      instead of 5 (quick: 2)
 #   test/bench/run.sh --sides "A B"   only these sides
@@ -35,6 +36,9 @@ usage()
 
 if [ "${1:-}" = pause ]; then
 	exec "$here/pause.sh" "${@:2}"
+fi
+if [ "${1:-}" = consume ]; then
+	exec "$here/consume.sh" "${@:2}"
 fi
 options="$*"
 mode=full only="" rounds="" sides="" no_build="" out=$here/results base=${TMPDIR:-/tmp}

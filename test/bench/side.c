@@ -4,6 +4,8 @@
  *		operation, tells its size and its counters.
  *
  *		plain_btree, plain_heap		INSERT; with and without a btree on "offset"
+ *		plain_notify				the same as plain_btree, with pg_notify() in each
+ *									transaction
  *		copy_btree, copy_heap		COPY binary into the same tables; in bulk the
  *									client itself sends "offset" and ts
  *		copy_heap_seq				COPY binary, the server assigns both
@@ -23,14 +25,15 @@
 #include <string.h>
 
 static const Side sides[] = {
-	{"plain_btree", KIND_PLAIN, true, false, false},
-	{"plain_heap", KIND_PLAIN, false, false, false},
-	{"copy_btree", KIND_PLAIN, true, true, true},
-	{"copy_heap", KIND_PLAIN, false, true, true},
-	{"copy_heap_seq", KIND_PLAIN, false, true, false},
-	{"pgq", KIND_PGQ, false, false, false},
-	{"redis", KIND_REDIS, false, false, false},
-	{"weir", KIND_WEIR, false, false, false},
+	{"plain_btree", KIND_PLAIN, true, false, false, false},
+	{"plain_heap", KIND_PLAIN, false, false, false, false},
+	{"plain_notify", KIND_PLAIN, true, false, false, true},
+	{"copy_btree", KIND_PLAIN, true, true, true, false},
+	{"copy_heap", KIND_PLAIN, false, true, true, false},
+	{"copy_heap_seq", KIND_PLAIN, false, true, false, false},
+	{"pgq", KIND_PGQ, false, false, false, false},
+	{"redis", KIND_REDIS, false, false, false, false},
+	{"weir", KIND_WEIR, false, false, false, false},
 };
 
 const Side *
@@ -159,7 +162,11 @@ prepare_single(PGconn *conn, const Options *o)
 	static const Oid types[] = {OID_BYTEA, OID_TEXT, OID_TEXT};
 	static const Oid pgq_types[] = {OID_TEXT, OID_TEXT, OID_TEXT};
 
-	if (o->side->kind == KIND_PLAIN)
+	if (o->side->notify)
+		pg_prepare(conn, "publish", 2, types,
+				   "WITH i AS (INSERT INTO %s (partition, key, value) VALUES (0, $2, $1) RETURNING 1)"
+				   " SELECT pg_notify('%s', '') FROM i", o->table, o->table);
+	else if (o->side->kind == KIND_PLAIN)
 		pg_prepare(conn, "publish", 2, types,
 				   "INSERT INTO %s (partition, key, value) VALUES (0, $2, $1)", o->table);
 	else if (o->side->kind == KIND_PGQ)

@@ -254,6 +254,22 @@ cpu_of_children(void)
 	return cpu_of(RUSAGE_CHILDREN);
 }
 
+/* CPU seconds that all processes and interrupts of the machine have used. */
+double
+cpu_of_machine(void)
+{
+	unsigned long t[7];
+	FILE	   *f = fopen("/proc/stat", "r");
+
+	/* user nice system idle iowait irq softirq */
+	if (f == NULL ||
+		fscanf(f, "cpu %lu %lu %lu %lu %lu %lu %lu",
+			   &t[0], &t[1], &t[2], &t[3], &t[4], &t[5], &t[6]) != 7)
+		die("could not read /proc/stat: %s", strerror(errno));
+	fclose(f);
+	return (double) (t[0] + t[1] + t[2] + t[5] + t[6]) / (double) sysconf(_SC_CLK_TCK);
+}
+
 /* Private memory of a process in kB: without shared buffers and files. */
 long
 anonymous_memory(int pid)
