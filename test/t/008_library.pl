@@ -37,7 +37,7 @@ CREATE FUNCTION other.publish(stream regclass, value text, key text DEFAULT NULL
   LANGUAGE c AS '$dir/weir', 'weir_stream_publish';
 CREATE FUNCTION other.read(stream regclass, partition int DEFAULT NULL, "offset" bigint DEFAULT NULL,
                            max_messages bigint DEFAULT 1000, start text DEFAULT NULL, stop_offset bigint DEFAULT NULL,
-                           reverse bool DEFAULT false)
+                           reverse bool DEFAULT false, resume bool DEFAULT false, wait interval DEFAULT NULL)
   RETURNS TABLE (partition int, "offset" bigint, ts timestamptz, key text, value text, headers jsonb)
   LANGUAGE c AS '$dir/weir', 'weir_stream_read';
 SQL
