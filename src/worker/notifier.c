@@ -12,7 +12,9 @@
  * The first notification after a quiet time is sent at once; then it rests
  * for an interval and sends what came meanwhile in one go.  NOTIFY signals every
  * session of the database that listens to anything, so the interval grows with
- * their number, and the cost for a second stays the same.
+ * their number, and the cost for a second stays the same.  Nor does the notifier
+ * take more than a share of the time of one processor: where a send takes long,
+ * because the machine is busy, it comes less often.
  *
  * Nothing is missed: a stream that it begins to follow, be it that a first
  * session has subscribed or that the notifier itself is new, is notified of
@@ -54,6 +56,10 @@ PGDLLEXPORT void weir_notifier_main(Datum arg);
 /* The interval grows by so much for each session that listens. */
 #define US_PER_LISTENER		500
 
+/* And to so many times what a send takes, so that a busy machine gets fewer. */
+#define SHARE_OF_TIME		8
+#define LONGEST_SHARE_US	10000
+
 /* With nothing to follow it ends after so long; else it rests for so long. */
 #define LONGEST_REST_MS		60000
 
@@ -86,6 +92,7 @@ static uint64 generation = 0;	/* of the listeners, as of the last look */
 static bool looked = false;		/* there was one */
 static WeirSlotSet due;			/* where something is to be looked at */
 static TimestampTz sent_at = 0;
+static int64 send_us = 0;		/* what a send takes, about */
 static TimestampTz not_before = 0;	/* after a failure */
 static int	delay_ms = 0;
 
@@ -327,8 +334,11 @@ settle(WeirAttempt result)
 static void
 send_due(void)
 {
+	TimestampTz began = GetCurrentTimestamp();
+
 	note_attempt(settle(weir_attempt(send, NULL, "notifying subscribers")));
 	sent_at = GetCurrentTimestamp();
+	send_us = (3 * send_us + (sent_at - began)) / 4;
 }
 
 /* When the next may be sent. */
@@ -338,6 +348,7 @@ next_send(void)
 	int64		interval = Max(weir_notify_interval * INT64CONST(1000),
 							   (int64) weir_listening_sessions() * US_PER_LISTENER);
 
+	interval = Max(interval, Min(send_us * SHARE_OF_TIME, LONGEST_SHARE_US));
 	return Max(sent_at + interval, delay_ms > 0 ? not_before : 0);
 }
 

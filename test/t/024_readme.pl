@@ -127,7 +127,7 @@ sub run_scenario
 	return @results;
 }
 
-my $node = weir_node('readme', extension => 0, conf => "shared_preload_libraries = 'weir'\nmax_prepared_transactions = 5");
+my $node = weir_node('readme', extension => 0, conf => "shared_preload_libraries = 'weir'\nmax_prepared_transactions = 5\nmax_worker_processes = 30");
 my %made;
 
 sub make_database
