@@ -84,6 +84,9 @@ CALL stream_wait('sub', '1 s');
 ROLLBACK;
 DO $$ DECLARE r boolean; BEGIN CALL stream_wait('sub', '10 ms', 'g', ready => r); RAISE EXCEPTION USING errcode = CASE WHEN r THEN 'P0003' ELSE 'P0002' END; END $$;
 
+-- It cannot run beside parallel workers: waiting needs subtransactions.
+SELECT DISTINCT proparallel FROM pg_proc WHERE proname IN ('stream_read', 'stream_fetch');
+
 -- What a member owns is for that member.
 SELECT generation AS mine FROM stream_join('sub', 'team', 'one') \gset
 CALL stream_wait('sub', '10 ms', 'team');
@@ -91,6 +94,10 @@ CALL stream_wait('sub', '1 hour', 'team', generation => :mine);
 CALL stream_wait('sub', '10 ms', 'team', 1, generation => :mine);
 CALL stream_wait('sub', '10 ms', 'team', generation => :mine + 1000);
 CALL stream_wait('sub', '10 ms', generation => :mine);
+
+-- Where a superuser runs the functions of others, as LISTEN.
+CREATE MATERIALIZED VIEW sub_trap AS SELECT stream_subscribe('sub');
+CREATE MATERIALIZED VIEW sub_trap AS SELECT stream_unsubscribe('sub') IS NULL AS gone;
 
 -- Privileges.
 CREATE ROLE regress_weir_sub;

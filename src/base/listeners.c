@@ -11,7 +11,8 @@
  * is notified in vain), so a LISTEN in a savepoint that is rolled back may
  * count; an UNLISTEN there may not, and is forgotten.
  *
- * One LWLock guards the table; nothing waits under it.
+ * One LWLock guards the table; nothing waits under it, and nothing is done under
+ * it that takes longer the more channels a session has.
  */
 #include "postgres.h"
 
@@ -58,6 +59,8 @@ typedef struct Channel
 static dlist_head channels = DLIST_STATIC_INIT(channels);
 static dlist_head changes = DLIST_STATIC_INIT(changes);
 static bool listens = false;	/* this session is counted as one that does */
+static bool came = false;		/* the notifier is to hear of a channel of ours */
+static bool went = false;		/* a stream has lost its last listener */
 
 /* ---- shared memory; the hooks are in shmem.c ---- */
 
@@ -129,38 +132,60 @@ count_down(Oid stream)
 		return;
 	memset(entry, 0, sizeof(Listened));
 	table->generation++;
+	went = true;
 }
+
+static void
+count_channel_down(Channel *channel)
+{
+	if (channel->counted)
+		count_down(channel->stream);
+	else if (OidIsValid(channel->stream) && --table->uncounted == 0)
+	{
+		table->generation++;
+		went = true;
+	}
+}
+
+/* ---- the session ---- */
 
 static void
 add_channel(Channel *channel)
 {
+	dlist_push_tail(&channels, &channel->node);
+	if (listens && !OidIsValid(channel->stream))
+		return;
+	LWLockAcquire(&table->lock, LW_EXCLUSIVE);
 	if (OidIsValid(channel->stream))
 	{
 		channel->counted = count_up(channel->stream);
 		if (!channel->counted && table->uncounted++ == 0)
 			table->generation++;
+		came = true;
 	}
 	if (!listens)
 		listens = count_up(InvalidOid);
-	dlist_push_tail(&channels, &channel->node);
+	LWLockRelease(&table->lock);
 }
 
 static void
 remove_channel(Channel *channel)
 {
-	if (channel->counted)
-		count_down(channel->stream);
-	else if (OidIsValid(channel->stream) && --table->uncounted == 0)
-		table->generation++;
+	bool		last;
+
 	dlist_delete(&channel->node);
-	if (listens && dlist_is_empty(&channels))
+	last = listens && dlist_is_empty(&channels);
+	if (!last && !OidIsValid(channel->stream))
+		return;
+	LWLockAcquire(&table->lock, LW_EXCLUSIVE);
+	count_channel_down(channel);
+	if (last)
 	{
 		count_down(InvalidOid);
 		listens = false;
 	}
+	LWLockRelease(&table->lock);
 }
-
-/* ---- the session ---- */
 
 static bool
 is_listening(const char *name)
@@ -175,8 +200,7 @@ is_listening(const char *name)
 	return false;
 }
 
-/* True: a stream is among those that are listened to now. */
-static bool
+static void
 apply(Channel *change)
 {
 	dlist_mutable_iter iter;
@@ -185,7 +209,7 @@ apply(Channel *change)
 	if (change->listen && !is_listening(change->name))
 	{
 		add_channel(change);
-		return OidIsValid(change->stream);
+		return;
 	}
 	if (!change->listen)
 	{
@@ -200,20 +224,24 @@ apply(Channel *change)
 		}
 	}
 	pfree(change);
-	return false;
+}
+
+static void
+tell_notifier(void)
+{
+	if (came || went)
+		weir_slots_want_notifier(came);
+	came = went = false;
 }
 
 static void
 apply_all(void)
 {
 	dlist_mutable_iter iter;
-	bool		wanted = false;
 
-	LWLockAcquire(&table->lock, LW_EXCLUSIVE);
 	dlist_foreach_modify(iter, &changes)
-		wanted |= apply(dlist_container(Channel, node, iter.cur));
-	LWLockRelease(&table->lock);
-	weir_slots_want_notifier(wanted);
+		apply(dlist_container(Channel, node, iter.cur));
+	tell_notifier();
 }
 
 /* What was noted in this subtransaction; 0: in any. */
@@ -261,20 +289,13 @@ leave(int code, Datum arg)
 
 	LWLockAcquire(&table->lock, LW_EXCLUSIVE);
 	dlist_foreach(iter, &channels)
-	{
-		Channel    *channel = dlist_container(Channel, node, iter.cur);
-
-		if (channel->counted)
-			count_down(channel->stream);
-		else if (OidIsValid(channel->stream) && --table->uncounted == 0)
-			table->generation++;
-	}
+		count_channel_down(dlist_container(Channel, node, iter.cur));
 	if (listens)
 		count_down(InvalidOid);
 	dlist_init(&channels);
 	listens = false;
 	LWLockRelease(&table->lock);
-	weir_slots_want_notifier(false);
+	tell_notifier();
 }
 
 static Oid
@@ -364,10 +385,18 @@ sessions_of(Oid stream)
 	return n;
 }
 
+/* Also when there is no telling, because the table is full. */
 bool
 weir_is_listened_to(Oid stream)
 {
-	return sessions_of(stream) > 0;
+	bool		uncounted;
+
+	if (table == NULL || sessions_of(stream) > 0)
+		return table != NULL;
+	LWLockAcquire(&table->lock, LW_SHARED);
+	uncounted = table->uncounted > 0;
+	LWLockRelease(&table->lock);
+	return uncounted;
 }
 
 int

@@ -5,9 +5,11 @@
  * Each process has an entry of its own in shared memory: the slots of the
  * append table that it watches, those in which something has ended, and
  * whether it wants its latch set.  A transaction collects the slots it wrote
- * to; when it has ended, and is seen to have ended by every new snapshot, it
- * looks whether anybody watches one of them.  If nobody does, that is one read
- * of shared memory for each slot and nothing else.
+ * to; when it has ended, is seen to have ended by every new snapshot, and has
+ * let go of its locks, it looks whether anybody watches one of them.  If nobody
+ * does, that is one read of shared memory for each slot and nothing else.  What
+ * a subtransaction did is told when that is rolled back, but never to oneself:
+ * whoever waits looks in subtransactions, and would look for ever.
  *
  * No wake-up is lost.  The watcher arms its entry and then looks; the other
  * ends its transaction, marks the slot, and then takes the arming.  If it found
@@ -31,6 +33,7 @@
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
+#include "utils/resowner.h"
 #include "utils/wait_event.h"
 
 #define TABLE_NAME "weir watchers"
@@ -57,6 +60,9 @@ static Watcher *mine = NULL;	/* while I watch */
 static WeirSlotSet mine_counted;	/* the slots whose counters I raised */
 
 static bool noted = false;		/* anything to be told at the end */
+static SubTransactionId noted_in = InvalidSubTransactionId; /* in none later */
+static bool part_ended = false; /* tell as soon as its locks are gone */
+static bool all_ended = false;
 static WeirSlotSet messages;
 static WeirSlotSet positions;
 
@@ -116,31 +122,39 @@ weir_watch_startup(void)
 
 /* ---- whoever writes ---- */
 
+static void
+note(void)
+{
+	noted = true;
+	noted_in = Max(noted_in, GetCurrentSubTransactionId());
+}
+
 void
 weir_note_messages(int slot)
 {
 	weir_slot_set_add(&messages, slot);
-	noted = true;
+	note();
 }
 
 void
 weir_note_position(int slot)
 {
 	weir_slot_set_add(&positions, slot);
-	noted = true;
+	note();
 }
 
 void
 weir_note_everything(void)
 {
 	memset(&messages, 0xFF, sizeof(messages));
-	noted = true;
+	note();
 }
 
 static void
 forget(void)
 {
-	noted = false;
+	noted = part_ended = all_ended = false;
+	noted_in = InvalidSubTransactionId;
 	memset(&messages, 0, sizeof(messages));
 	memset(&positions, 0, sizeof(positions));
 }
@@ -172,7 +186,7 @@ wake(int number)
 	uint32		kinds = pg_atomic_read_u32(&watcher->kinds);
 	bool		concerned = false;
 
-	if (kinds == 0)
+	if (kinds == 0 || watcher == mine)
 		return;
 	for (int w = 0; w < WEIR_SLOT_WORDS; w++)
 	{
@@ -222,8 +236,7 @@ at_end(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
-			tell();
-			forget();
+			all_ended = true;
 			break;
 		case XACT_EVENT_PREPARE:
 			/* Whoever ends it tells everybody. */
@@ -234,20 +247,44 @@ at_end(XactEvent event, void *arg)
 	}
 }
 
-/* What is rolled back holds nobody up any more. */
+/*
+ * What is rolled back holds nobody up any more.  Numbers of subtransactions only
+ * grow: what was noted in it or below has its number or a greater one.
+ */
 static void
 at_subabort(SubXactEvent event, SubTransactionId mine_id,
 			SubTransactionId parent, void *arg)
 {
-	if (noted && event == SUBXACT_EVENT_ABORT_SUB)
-		tell();
+	if (!noted || event != SUBXACT_EVENT_ABORT_SUB || noted_in < mine_id)
+		return;
+	noted_in = mine_id - 1;
+	part_ended = true;
+}
+
+/*
+ * Not before the locks are gone: whoever is woken may only try for them.  The
+ * first call of the phase comes after the last lock.
+ */
+static void
+at_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level,
+		   void *arg)
+{
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !(part_ended || all_ended))
+		return;
+	tell();
+	part_ended = false;
+	if (all_ended)
+		forget();
 }
 
 void
 weir_watch_init(void)
 {
+	if (!process_shared_preload_libraries_in_progress)
+		return;
 	RegisterXactCallback(at_end, NULL);
 	RegisterSubXactCallback(at_subabort, NULL);
+	RegisterResourceReleaseCallback(at_release, NULL);
 }
 
 /* ---- whoever waits ---- */

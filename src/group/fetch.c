@@ -70,6 +70,7 @@ typedef struct Fetch
 	char	   *name;			/* of the group */
 	int			wanted;			/* partition; WEIR_EVERY_PARTITION: any */
 	const WeirSlotSet *woken;	/* where it is worth to look; NULL: everywhere */
+	int			looks;			/* while waiting, this one included */
 	WeirStream *stream;
 	WeirGroupRow group;
 	int64		max_messages;
@@ -195,6 +196,30 @@ take(void *arg)
 	return true;
 }
 
+/*
+ * Whoever has waited looks before he locks: to let go of a lock in vain would
+ * wake all others who wait for this position, to do the same.
+ */
+static bool
+is_readable(Fetch *fetch, WeirPartition *partition)
+{
+	Snapshot	snapshot;
+	WeirWalk	walk;
+	bool		found;
+
+	if (fetch->looks <= 1 ||
+		fetch->position.next < weir_start_offset(partition))
+		return true;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	PushActiveSnapshot(snapshot);
+	weir_walk_begin(&walk, partition->oid, snapshot, fetch->position.next, false);
+	found = weir_walk_next(&walk);
+	weir_walk_end(&walk);
+	PopActiveSnapshot();
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
 /* Try one partition.  True: it has given messages (or a gap was passed). */
 static bool
 try_partition(Fetch *fetch, int number)
@@ -210,7 +235,8 @@ try_partition(Fetch *fetch, int number)
 		fetch->moved = false;
 		if (!find_position(fetch) || weir_lease_lives(fetch->position.owner) ||
 			(fetch->position.next >= weir_next_offset(partition) &&
-			 fetch->position.next >= weir_start_offset(partition)))
+			 fetch->position.next >= weir_start_offset(partition)) ||
+			!is_readable(fetch, partition))
 			return false;
 		if (weir_in_subtransaction(take, fetch, NULL))
 			return true;
@@ -294,6 +320,7 @@ look(void *arg, const WeirSlotSet *woken)
 	Fetch	   *fetch = arg;
 
 	fetch->woken = woken;
+	fetch->looks++;
 	weir_check_privilege(fetch->relid, ACL_SELECT);
 	return weir_in_subtransaction(fetch_step, fetch, NULL);
 }
@@ -342,6 +369,7 @@ weir_stream_fetch(PG_FUNCTION_ARGS)
 	if (wait.ms == 0 || IsolationUsesXactSnapshot() || !weir_wait(&wait))
 	{
 		fetch.woken = NULL;
+		fetch.looks = 0;
 		(void) fetch_now(&fetch);
 	}
 	weir_rows_end(&fetch.rows);

@@ -43,6 +43,7 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/error.h"
+#include "base/watch.h"
 #include "catalog/cache.h"
 #include "catalog/members.h"
 #include "catalog/pg_type.h"
@@ -367,6 +368,7 @@ give(Joining *join, int number, int64 owner)
 		{
 			case WEIR_LOCKED:
 				weir_position_own(position, owner);
+				weir_note_position(join->stream->partitions[number].slot_number);
 				return true;
 			case WEIR_LOCK_TAKEN:
 				return false;
@@ -599,6 +601,10 @@ weir_stream_leave(PG_FUNCTION_ARGS)
 						join.group_name, get_rel_name(join.stream->oid),
 						join.name)));
 	(void) weir_member_lock_lease(join.self->id, true, &lease);
+	/* What it owned is for whoever waits. */
+	for (int i = 0; i < join.stream->npartitions; i++)
+		if (join.positions[i].owner == join.self->id)
+			weir_note_position(join.stream->partitions[i].slot_number);
 	weir_member_delete(join.self->id);
 	tell(&join, "left", "manual", join.self);
 	PG_RETURN_VOID();

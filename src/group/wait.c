@@ -50,6 +50,7 @@ typedef struct Waiter
 	int			partition;		/* or WEIR_EVERY_PARTITION */
 	int64		offset;			/* wait for this; -1: for anything new */
 	int64		generation;		/* of a member; 0: none */
+	MemoryContext context;		/* of the whole call */
 	int64	   *ends;			/* of the partitions, at the first look */
 	const WeirSlotSet *woken;
 	bool		found;
@@ -67,7 +68,8 @@ position_of(WeirStream *stream, const WeirGroupRow *group, int number,
 
 /* May the caller have it: is he the owner, or nobody, and nobody works on it? */
 static bool
-is_free(Waiter *waiter, const WeirGroupRow *group, const WeirPositionRow *position)
+is_free(Waiter *waiter, const WeirPartition *partition, const WeirGroupRow *group,
+		const WeirPositionRow *position)
 {
 	WeirMemberRow owner;
 
@@ -78,8 +80,11 @@ is_free(Waiter *waiter, const WeirGroupRow *group, const WeirPositionRow *positi
 		return true;
 	if (weir_lease_lives(position->owner))
 		return false;
-	return RecoveryInProgress() || XactReadOnly ||
-		weir_position_lock(position, false) != WEIR_LOCK_TAKEN;
+	if (RecoveryInProgress() || XactReadOnly)
+		return true;
+	/* Whoever finds it locked by us is told when we let go. */
+	weir_note_position(partition->slot_number);
+	return weir_position_lock(position, false) != WEIR_LOCK_TAKEN;
 }
 
 static bool
@@ -91,7 +96,7 @@ is_ready(Waiter *waiter, WeirStream *stream, const WeirGroupRow *group, int numb
 
 	if (waiter->group != NULL)
 		return position_of(stream, group, number, &position) < end &&
-			is_free(waiter, group, &position);
+			is_free(waiter, partition, group, &position);
 	if (waiter->offset >= 0)
 		return waiter->offset < end;
 	if (waiter->ends[number] < 0)
@@ -119,7 +124,7 @@ look_at_partitions(void *arg)
 						   get_rel_name(stream->oid), stream->npartitions)));
 	if (waiter->ends == NULL)
 	{
-		waiter->ends = MemoryContextAlloc(PortalContext,
+		waiter->ends = MemoryContextAlloc(waiter->context,
 										  stream->npartitions * sizeof(int64));
 		memset(waiter->ends, 0xFF, stream->npartitions * sizeof(int64));
 	}
@@ -189,7 +194,7 @@ weir_stream_wait(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("generation needs a group")));
-	if (!IsA(fcinfo->context, CallContext) ||
+	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
 		((CallContext *) fcinfo->context)->atomic)
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
@@ -202,6 +207,7 @@ weir_stream_wait(PG_FUNCTION_ARGS)
 	wait.look = look;
 	wait.arg = &waiter;
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	waiter.context = CurrentMemoryContext;
 	SPI_commit();
 	ready = weir_wait(&wait);
 	SPI_finish();

@@ -19,6 +19,7 @@
 #include "read/wait.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #define LONGEST_REST_MS		1000
@@ -60,6 +61,7 @@ typedef struct Watched
 {
 	const WeirWait *wait;
 	WeirSlotSet slots;
+	const char *name;
 } Watched;
 
 /* In a subtransaction that is taken back: it leaves no lock. */
@@ -69,6 +71,7 @@ list_slots(void *arg)
 	Watched    *watched = arg;
 	WeirStream *stream = weir_stream_open(watched->wait->stream, AccessShareLock);
 
+	watched->name = get_rel_name(stream->oid);
 	memset(&watched->slots, 0, sizeof(WeirSlotSet));
 	for (int i = 0; i < stream->npartitions; i++)
 		if (watched->wait->partition == WEIR_EVERY_PARTITION ||
@@ -79,12 +82,18 @@ list_slots(void *arg)
 
 /* ---- waiting ---- */
 
-/* A look, in which the stream may be found to be gone. */
+/*
+ * A look, in which the stream may be found to be gone.  There may be any number
+ * of them: each begins with the memory of the one before.
+ */
 static bool
-look_again(const WeirWait *wait, const char *name, const WeirSlotSet *woken)
+look_again(const WeirWait *wait, const char *name, const WeirSlotSet *woken,
+		   MemoryContext context)
 {
+	MemoryContext caller = MemoryContextSwitchTo(context);
 	volatile bool result = false;
 
+	MemoryContextReset(context);
 	PG_TRY();
 	{
 		result = wait->look(wait->arg, woken);
@@ -99,31 +108,39 @@ look_again(const WeirWait *wait, const char *name, const WeirSlotSet *woken)
 				 errmsg("stream \"%s\" was dropped while it was waited for", name)));
 	}
 	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
 	return result;
 }
 
 static bool
-wait_until(const WeirWait *wait, TimestampTz until, const WeirSlotSet *slots)
+wait_until(const WeirWait *wait, const char *name, TimestampTz until,
+		   const WeirSlotSet *slots)
 {
 	static uint32 wait_event = 0;
 	bool		woken_by_others = weir_watch_begin(wait->kinds, slots);
-	const char *name = get_rel_name(wait->stream);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "weir look",
+												  ALLOCSET_SMALL_SIZES);
 	long		poll_ms = FIRST_POLL_MS;
 	WeirSlotSet woken;
-	bool		all = true;
+	TimestampTz all_due = 0;	/* when to look everywhere */
 
 	if (wait_event == 0)
 		wait_event = weir_wait_event("WeirWaitMessages");
 	for (;;)
 	{
-		TimestampTz now;
+		TimestampTz now = GetCurrentTimestamp();
 		long		rest;
 
 		weir_watch_arm();
 		weir_watch_take(&woken);
-		if (all)
+		/* However often we are woken: what only time brings is not missed. */
+		if (!woken_by_others || now >= all_due)
+		{
 			memset(&woken, 0xFF, sizeof(woken));
-		if (look_again(wait, name, &woken))
+			all_due = TimestampTzPlusMilliseconds(now, LONGEST_REST_MS);
+		}
+		if (look_again(wait, name, &woken, context))
 			return true;
 		now = GetCurrentTimestamp();
 		if (now >= until)
@@ -135,7 +152,6 @@ wait_until(const WeirWait *wait, TimestampTz until, const WeirSlotSet *slots)
 		CHECK_FOR_INTERRUPTS();
 		/* Look at the privileges and at what is there now. */
 		AcceptInvalidationMessages();
-		all = !woken_by_others || GetCurrentTimestamp() - now >= rest * INT64CONST(1000);
 		poll_ms = Min(poll_ms * 2, LAST_POLL_MS);
 	}
 }
@@ -157,7 +173,7 @@ weir_wait(const WeirWait *wait)
 	(void) weir_in_subtransaction(list_slots, &watched, NULL);
 	PG_TRY();
 	{
-		result = wait_until(wait, until, &watched.slots);
+		result = wait_until(wait, watched.name, until, &watched.slots);
 	}
 	PG_FINALLY();
 	{

@@ -12,7 +12,7 @@ CREATE FUNCTION @extschema@.stream_read(
 	resume boolean DEFAULT false,
 	wait interval DEFAULT NULL)
 	RETURNS TABLE (partition integer, "offset" bigint, ts timestamptz, key text, value text, headers jsonb)
-	LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 1000
+	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000
 	AS 'MODULE_PATHNAME', 'weir_stream_read';
 COMMENT ON FUNCTION @extschema@.stream_read(text, integer, bigint, bigint, text, bigint, boolean, boolean, interval) IS
 'messages of a partition in order of their offsets, from an offset on; resume: a paused partition is resumed, as by a publish; wait: if there is none, for so long until one comes';
@@ -28,7 +28,7 @@ CREATE FUNCTION @extschema@.stream_read(
 	resume boolean DEFAULT false,
 	wait interval DEFAULT NULL)
 	RETURNS TABLE (partition integer, "offset" bigint, ts timestamptz, key text, value text, headers jsonb)
-	LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 1000
+	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000
 	AS 'MODULE_PATHNAME', 'weir_stream_read';
 COMMENT ON FUNCTION @extschema@.stream_read(regclass, integer, bigint, bigint, text, bigint, boolean, boolean, interval) IS
 'messages of a partition in order of their offsets, from an offset on; resume: a paused partition is resumed, as by a publish; wait: if there is none, for so long until one comes';
@@ -44,7 +44,7 @@ CREATE FUNCTION @extschema@.stream_read(
 	resume boolean DEFAULT false,
 	wait interval DEFAULT NULL)
 	RETURNS SETOF anyelement
-	LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 1000
+	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000
 	AS 'MODULE_PATHNAME', 'weir_stream_read';
 COMMENT ON FUNCTION @extschema@.stream_read(anyelement, integer, bigint, bigint, text, bigint, boolean, boolean, interval) IS
 'messages of a partition in order of their offsets, from an offset on; resume: a paused partition is resumed, as by a publish; wait: if there is none, for so long until one comes';

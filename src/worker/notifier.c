@@ -18,8 +18,9 @@
  *
  * Nothing is missed: a stream that it begins to follow, be it that a first
  * session has subscribed or that the notifier itself is new, is notified of
- * once in any case.  What cannot be sent (somebody holds a lock, the queue is
- * full because a listener sleeps in a transaction) is tried again.
+ * once in any case.  What cannot be sent (the queue is full because a listener
+ * sleeps in a transaction) is tried again; so is a stream that somebody has
+ * locked, while others are notified of as ever.
  *
  * It runs no DDL, waits for no lock for long, and its commits are not flushed:
  * a crash ends all listeners as well.  Without anything to follow it ends.
@@ -35,6 +36,7 @@
 #include "base/slots.h"
 #include "base/subxact.h"
 #include "base/watch.h"
+#include "catalog/access.h"
 #include "catalog/cache.h"
 #include "catalog/channel.h"
 #include "catalog/tables.h"
@@ -65,6 +67,7 @@ PGDLLEXPORT void weir_notifier_main(Datum arg);
 
 /* What could not be sent is tried again after so long, then twice that ... */
 #define BUSY_DELAY_MS		10
+#define LAST_BUSY_DELAY_MS	100
 #define FAILED_DELAY_MS		1000
 #define LAST_DELAY_MS		10000
 
@@ -72,13 +75,16 @@ typedef struct Followed
 {
 	Oid			stream;			/* hash key */
 	bool		listed;			/* found by the last look at the listeners */
-	bool		known;			/* what follows is filled in */
+	bool		known;			/* channel and arrays are filled in */
+	bool		gone;			/* it is no stream any more */
+	bool		whole;			/* look at all of it, not only at what is due */
+	int			left_ms;		/* could not be looked at: the longest time to
+								 * wait before the next try; 0: it could */
 	char		channel[NAMEDATALEN];
 	int			npartitions;
 	int		   *slots;
 	int64	   *told;			/* the ends that were sent; -1: none yet */
 	int64	   *ends;			/* those that are being sent */
-	bool		left;			/* could not be looked at */
 } Followed;
 
 static const WeirSetting settings[] =
@@ -89,8 +95,12 @@ static const WeirSetting settings[] =
 
 static HTAB *followed = NULL;
 static uint64 generation = 0;	/* of the listeners, as of the last look */
-static bool looked = false;		/* there was one */
+static bool looked = false;		/* there was one, and nothing came since */
+static bool changed = true;		/* other streams than before are followed */
+static Oid	key_table = InvalidOid; /* where the key of the channels is */
 static WeirSlotSet due;			/* where something is to be looked at */
+static TimestampTz retry_at = DT_NOEND; /* when to try again those left */
+static int	retry_ms = 0;
 static TimestampTz sent_at = 0;
 static int64 send_us = 0;		/* what a send takes, about */
 static TimestampTz not_before = 0;	/* after a failure */
@@ -103,6 +113,69 @@ is_empty(const WeirSlotSet *set)
 		if (set->words[w] != 0)
 			return false;
 	return true;
+}
+
+/* ---- one stream ---- */
+
+/*
+ * One that somebody has locked holds up no other one: not by a wait, and not by
+ * an error either.  All of it is done in a subtransaction.
+ */
+static void
+do_with_stream(Followed *f, bool (*step) (void *arg))
+{
+	ErrorData  *error = NULL;
+
+	(void) weir_in_subtransaction(step, f, &error);
+	f->left_ms = 0;
+	if (error == NULL)
+		return;
+	if (error->sqlerrcode == ERRCODE_UNDEFINED_TABLE)
+		f->gone = true;
+	else if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+	{
+		f->left_ms = LAST_BUSY_DELAY_MS;
+		weir_worker_blocked();
+	}
+	else
+	{
+		f->left_ms = LAST_DELAY_MS;
+		weir_worker_failed(error->message);
+	}
+	FreeErrorData(error);
+}
+
+static WeirStream *
+open_stream(Followed *f)
+{
+	if (!ConditionalLockRelationOid(f->stream, AccessShareLock))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("stream with OID %u is locked", f->stream)));
+	return weir_stream_open(f->stream, AccessShareLock);
+}
+
+/* When to try again those that were left, which has just been done, or not. */
+static void
+note_left(bool tried)
+{
+	HASH_SEQ_STATUS seq;
+	Followed   *f;
+	int			longest = 0;
+
+	hash_seq_init(&seq, followed);
+	while ((f = hash_seq_search(&seq)) != NULL)
+		longest = Max(longest, f->left_ms);
+	if (longest == 0)
+	{
+		retry_ms = 0;
+		retry_at = DT_NOEND;
+	}
+	else if (tried || retry_at == DT_NOEND)
+	{
+		retry_ms = Min(Max(2 * retry_ms, BUSY_DELAY_MS), longest);
+		retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), retry_ms);
+	}
 }
 
 /* ---- what to follow ---- */
@@ -127,21 +200,24 @@ unfollow(Followed *f)
 		pfree(f->slots);
 		pfree(f->told);
 		pfree(f->ends);
+		changed = true;
 	}
 	hash_search(followed, &f->stream, HASH_REMOVE, NULL);
 }
 
-/* Fill in what is not known yet; a stream that is gone is not followed. */
-static void
-get_to_know(Followed *f)
+/* Fill in what is not known yet. */
+static bool
+get_to_know(void *arg)
 {
+	Followed   *f = arg;
 	WeirStreamRow row;
 	WeirStream *stream;
 	MemoryContext old;
 
-	if (!weir_stream_get(f->stream, &row))
-		return;
-	stream = weir_stream_open(f->stream, AccessShareLock);
+	f->gone = !weir_stream_get(f->stream, &row);
+	if (f->gone)
+		return false;
+	stream = open_stream(f);
 	weir_channel(f->stream, f->channel);
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	f->npartitions = stream->npartitions;
@@ -154,7 +230,24 @@ get_to_know(Followed *f)
 		f->slots[i] = stream->partitions[i].slot_number;
 		f->told[i] = f->ends[i] = -1;
 	}
-	f->known = true;
+	f->known = changed = true;
+	return true;
+}
+
+/* Made anew the extension has another key, and other channels. */
+static void
+check_key(void)
+{
+	HASH_SEQ_STATUS seq;
+	Followed   *f;
+	Oid			table = weir_table_oid(T_SECRET);
+
+	if (table == key_table)
+		return;
+	key_table = table;
+	hash_seq_init(&seq, followed);
+	while ((f = hash_seq_search(&seq)) != NULL)
+		unfollow(f);
 }
 
 static void
@@ -169,8 +262,10 @@ list_followed(void *arg)
 	List	   *more = all ? weir_stream_list() : NIL;
 	ListCell   *lc;
 
+	check_key();
+	/* Those that come twice do no harm. */
 	for (int i = 0; i < n; i++)
-		more = list_append_unique_oid(more, streams[i]);
+		more = lappend_oid(more, streams[i]);
 	hash_seq_init(&seq, followed);
 	while ((f = hash_seq_search(&seq)) != NULL)
 		f->listed = false;
@@ -178,14 +273,14 @@ list_followed(void *arg)
 	{
 		f = hash_search(followed, &lfirst_oid(lc), HASH_ENTER, &found);
 		if (!found)
-			f->known = false;
+			memset((char *) f + sizeof(Oid), 0, sizeof(Followed) - sizeof(Oid));
+		if (!f->known && !f->listed)
+			do_with_stream(f, get_to_know);
 		f->listed = true;
-		if (!f->known)
-			get_to_know(f);
 	}
 	hash_seq_init(&seq, followed);
 	while ((f = hash_seq_search(&seq)) != NULL)
-		if (!f->listed || !f->known)
+		if (!f->listed || f->gone)
 			unfollow(f);
 }
 
@@ -196,14 +291,18 @@ watch_followed(void)
 	Followed   *f;
 	WeirSlotSet slots = {{0}};
 	char		status[WEIR_STATUS_SIZE];
+	int			n = 0;
 
-	snprintf(status, sizeof(status), "following %ld streams",
-			 hash_get_num_entries(followed));
-	weir_worker_says(status);
+	changed = false;
 	hash_seq_init(&seq, followed);
 	while ((f = hash_seq_search(&seq)) != NULL)
-		for (int i = 0; i < f->npartitions; i++)
+	{
+		for (int i = 0; f->known && i < f->npartitions; i++)
 			weir_slot_set_add(&slots, f->slots[i]);
+		n += f->known ? 1 : 0;
+	}
+	snprintf(status, sizeof(status), "following %d streams", n);
+	weir_worker_says(status);
 	if (is_empty(&slots))
 		weir_watch_end();
 	else
@@ -241,30 +340,35 @@ follow(void)
 	note_attempt(result);
 	looked = result == WEIR_ATTEMPT_DONE;
 	generation = now;
-	watch_followed();
+	note_left(false);
+	if (changed)
+		watch_followed();
 }
 
 /* ---- sending ---- */
 
 static bool
-is_due(Followed *f)
+is_due(Followed *f, bool retry)
 {
+	if (!f->known || f->gone)
+		return false;
+	if (f->left_ms > 0)
+		return retry;
 	for (int i = 0; i < f->npartitions; i++)
 		if (weir_slot_set_has(&due, f->slots[i]))
 			return true;
 	return false;
 }
 
-/* In a subtransaction: a stream that cannot be had holds up no other one. */
 static bool
 send_stream(void *arg)
 {
 	Followed   *f = arg;
-	WeirStream *stream = weir_stream_open(f->stream, AccessShareLock);
+	WeirStream *stream = open_stream(f);
 
 	for (int i = 0; i < f->npartitions && i < stream->npartitions; i++)
 	{
-		if (!weir_slot_set_has(&due, f->slots[i]))
+		if (!f->whole && !weir_slot_set_has(&due, f->slots[i]))
 			continue;
 		f->ends[i] = weir_stable_end(weir_partition_open(stream, i, AccessShareLock),
 									 GetActiveSnapshot());
@@ -278,6 +382,7 @@ send_stream(void *arg)
 static void
 send(void *arg)
 {
+	bool	   *retry = arg;
 	HASH_SEQ_STATUS seq;
 	Followed   *f;
 	List	   *list = NIL;
@@ -287,56 +392,53 @@ send(void *arg)
 	hash_seq_init(&seq, followed);
 	while ((f = hash_seq_search(&seq)) != NULL)
 	{
-		f->left = false;
-		if (is_due(f))
+		f->whole = false;
+		if (is_due(f, *retry))
 			list = lappend(list, f);
 	}
 	foreach(lc, list)
 	{
-		ErrorData  *error = NULL;
-
 		f = lfirst(lc);
-		(void) weir_in_subtransaction(send_stream, f, &error);
-		/* One that is gone: its listeners will hear no more. */
-		if (error == NULL || error->sqlerrcode == ERRCODE_UNDEFINED_TABLE)
-			continue;
-		f->left = true;
-		if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
-			weir_worker_blocked();
-		else
-			weir_worker_failed(error->message);
-		FreeErrorData(error);
+		f->whole = f->left_ms > 0;
+		do_with_stream(f, send_stream);
+		/* Its listeners will hear no more. */
+		if (f->gone)
+			looked = false;
 	}
 }
 
-/* Note which ends were sent; what was not stays due. */
-static WeirAttempt
-settle(WeirAttempt result)
+/* Note which ends were sent; what was not stays due, or is left. */
+static void
+settle(bool done)
 {
 	HASH_SEQ_STATUS seq;
 	Followed   *f;
 
-	if (result == WEIR_ATTEMPT_DONE)
+	if (done)
 		memset(&due, 0, sizeof(due));
 	hash_seq_init(&seq, followed);
 	while ((f = hash_seq_search(&seq)) != NULL)
 	{
-		bool		sent = result == WEIR_ATTEMPT_DONE && !f->left;
+		bool		sent = done && f->left_ms == 0;
 
+		if (!f->known)
+			continue;
 		memcpy(sent ? f->told : f->ends, sent ? f->ends : f->told,
 			   f->npartitions * sizeof(int64));
-		for (int i = 0; i < f->npartitions && f->left; i++)
+		for (int i = 0; i < f->npartitions && !done && f->whole; i++)
 			weir_slot_set_add(&due, f->slots[i]);
 	}
-	return result == WEIR_ATTEMPT_DONE && !is_empty(&due) ? WEIR_ATTEMPT_BUSY : result;
 }
 
 static void
-send_due(void)
+send_due(bool retry)
 {
 	TimestampTz began = GetCurrentTimestamp();
+	WeirAttempt result = weir_attempt(send, &retry, "notifying subscribers");
 
-	note_attempt(settle(weir_attempt(send, NULL, "notifying subscribers")));
+	settle(result == WEIR_ATTEMPT_DONE);
+	note_attempt(result);
+	note_left(retry);
 	sent_at = GetCurrentTimestamp();
 	send_us = (3 * send_us + (sent_at - began)) / 4;
 }
@@ -380,12 +482,16 @@ rest_until(TimestampTz until)
 	ResetLatch(MyLatch);
 }
 
-/* Until somebody wakes us. */
+/* Until somebody wakes us, or those left are to be tried. */
 static void
 rest(void)
 {
+	long		ms = LONGEST_REST_MS;
+
+	if (retry_at != DT_NOEND)
+		ms = Min(ms, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), retry_at));
 	if (!weir_worker_has_wake() && !ConfigReloadPending)
-		weir_watch_rest(LONGEST_REST_MS, wait_event());
+		weir_watch_rest(ms, wait_event());
 }
 
 /*
@@ -407,12 +513,16 @@ take_turn(void)
 {
 	WeirSlotSet woken;
 	TimestampTz next = next_send();
+	bool		retry;
 
 	if (GetCurrentTimestamp() < next)
 	{
 		rest_until(next);
 		return;
 	}
+	retry = retry_at <= GetCurrentTimestamp();
+	if (retry)
+		looked = false;
 	follow();
 	if (!looked)
 		return;
@@ -425,10 +535,10 @@ take_turn(void)
 	weir_watch_take(&woken);
 	for (int w = 0; w < WEIR_SLOT_WORDS; w++)
 		due.words[w] |= woken.words[w];
-	if (is_empty(&due))
+	if (is_empty(&due) && !retry)
 		rest();
 	else
-		send_due();
+		send_due(retry);
 }
 
 void
@@ -458,6 +568,9 @@ weir_notifier_main(Datum arg)
 		{
 			weir_worker_take_wake(&wake);
 			belongs = weir_worker_belongs();
+			/* Listeners, or streams, have come or gone. */
+			looked = false;
+			MemoryContextSwitchTo(turn_context);
 		}
 		if (belongs)
 			take_turn();
