@@ -75,6 +75,16 @@ weir_due_again(WeirDues *dues, Oid partition, bool failed)
 	due->at = GetCurrentTimestamp() + due->distance;
 }
 
+/* It got somewhere: if it comes to nothing now, that is the first time. */
+void
+weir_due_anew(WeirDues *dues, Oid partition)
+{
+	Due		   *due = hash_search(dues->hash, &partition, HASH_FIND, NULL);
+
+	if (due != NULL)
+		due->distance = 0;
+}
+
 void
 weir_due_never(WeirDues *dues, Oid partition)
 {

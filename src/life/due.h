@@ -13,6 +13,7 @@ typedef struct WeirDues WeirDues;
 extern WeirDues *weir_dues_make(const char *name);
 extern void weir_due_at(WeirDues *dues, Oid partition, TimestampTz at);
 extern void weir_due_again(WeirDues *dues, Oid partition, bool failed);
+extern void weir_due_anew(WeirDues *dues, Oid partition);
 extern void weir_due_never(WeirDues *dues, Oid partition);
 extern bool weir_due_put_off(WeirDues *dues, Oid partition, TimestampTz now);
 extern List *weir_dues_come(WeirDues *dues, TimestampTz now);

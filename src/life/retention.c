@@ -13,10 +13,11 @@
  * is missing for them (for SELECT on the stream it is).
  *
  * A step that finds somebody in its way gives up at once and comes back later,
- * at growing distances (life/due.c): a dump keeps a segment as long as it
- * runs, and nothing queues behind us.  A crash between any two lines leaves a
- * segment that is recorded and not attached; the first look after a start
- * finds it, and it is finished.
+ * at growing distances (life/due.c), which begin anew with each segment that
+ * goes: a dump keeps a segment as long as it runs, short SELECTs that come one
+ * after the other hardly hold us up, and nothing queues behind us.  A crash
+ * between any two lines leaves a segment that is recorded and not attached;
+ * the first look after a start finds it, and it is finished.
  *
  * With retention_hold a group may be sent back to a segment between 1 and 2.
  * It then stays as it is, readable for the stream functions, and goes when the
@@ -72,6 +73,7 @@ typedef struct Drop
 {
 	Oid			segment;
 	bool		spared;			/* out: a group was sent back to it */
+	bool		dropped;		/* out: it is gone, once that is committed */
 } Drop;
 
 /* Step 1; arg is a Drop. */
@@ -129,7 +131,10 @@ drop(void *arg)
 		this->spared = weir_held_by_group(stream, partition, &options, &row,
 										  last.offset);
 		if (!this->spared)
+		{
 			weir_drop_segment(stream, partition, &row, last.offset, "retention");
+			this->dropped = true;
+		}
 		WEIR_DEBUG_POINT("retention_dropped");
 	}
 	PopActiveSnapshot();
@@ -156,7 +161,7 @@ look_at(Oid partition, TimestampTz until)
 
 	foreach(lc, result == WEIR_ATTEMPT_DONE ? verdict.segments : NIL)
 	{
-		Drop		this = {lfirst_oid(lc), false};
+		Drop		this = {lfirst_oid(lc), false, false};
 
 		if (is_shutting_down())
 			return;
@@ -169,6 +174,9 @@ look_at(Oid partition, TimestampTz until)
 		result = weir_attempt(detach, &this, "detaching a segment");
 		if (result == WEIR_ATTEMPT_DONE)
 			result = weir_attempt(drop, &this, "dropping a segment");
+		/* Whoever is in the way of the next one has not been for long. */
+		if (result == WEIR_ATTEMPT_DONE && this.dropped)
+			weir_due_anew(dues, partition);
 		if (result != WEIR_ATTEMPT_DONE || this.spared)
 			break;
 	}

@@ -127,7 +127,12 @@ sub run_scenario
 	return @results;
 }
 
-my $node = weir_node('readme', extension => 0, conf => "shared_preload_libraries = 'weir'\nmax_prepared_transactions = 5\nmax_worker_processes = 30");
+# Each scenario's database has a keeper, some have a notifier.
+my $node = weir_node('readme', extension => 0, conf => <<'CONF');
+shared_preload_libraries = 'weir'
+max_prepared_transactions = 5
+max_worker_processes = 40
+CONF
 my %made;
 
 sub make_database
