@@ -71,6 +71,16 @@ SELECT min("offset"), count(*) FROM stream_fetch('gap', 'slow', skip_gap => true
 SELECT "group", partition, next_offset, skipped FROM weir.groups WHERE stream = 'gap'::regclass;
 SELECT count(*) FROM stream_fetch('gap', 'slow');
 
+-- A fetch keeps no lock of partitions in which it found nothing.
+SELECT stream_create('wide', 50, 'text', '{"partitioner": "explicit"}');
+SELECT count(*) FROM stream_publish('wide', 'm', partition => 7);
+SELECT count(*) FROM stream_seek('wide', 'g', start => 'earliest');
+BEGIN;
+SELECT partition FROM stream_fetch('wide', 'g');
+SELECT count(*) FROM stream_fetch('wide', 'g');
+SELECT relation::regclass FROM pg_locks WHERE pid = pg_backend_pid() AND relation::regclass::text LIKE 'wide%' ORDER BY 1;
+COMMIT;
+
 -- Bad input.
 SELECT * FROM stream_fetch('gr', '');
 SELECT * FROM stream_fetch('gr', repeat('x', 256));
@@ -88,7 +98,16 @@ ROLLBACK;
 SELECT stream_drop_group('gr', 'two');
 SELECT name FROM weir.group WHERE stream = 'gr'::regclass ORDER BY 1;
 
+-- What is wrong with positions is found.
+SELECT * FROM stream_check('gap');
+UPDATE weir.position SET next_offset = 11 WHERE group_id = (SELECT id FROM weir.group WHERE stream = 'gap'::regclass);
+SELECT * FROM stream_check('gap');
+INSERT INTO weir.position SELECT group_id, partition, version + 1, 10, moved, skipped, owner FROM weir.position WHERE group_id = (SELECT id FROM weir.group WHERE stream = 'gap'::regclass);
+SELECT * FROM stream_check('gap');
+DELETE FROM weir.position WHERE group_id = (SELECT id FROM weir.group WHERE stream = 'gap'::regclass);
+SELECT * FROM stream_check('gap');
+
 -- Groups go with their stream.
-DROP TABLE gr, gap;
+DROP TABLE gr, gap, wide;
 SELECT count(*) FROM weir.group;
 SELECT count(*) FROM weir.position;

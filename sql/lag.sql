@@ -52,6 +52,12 @@ SET ROLE weir_nobody;
 SELECT count(*) FROM weir.ends WHERE stream = 'l'::regclass;
 SELECT count(*) FROM weir.lag WHERE stream = 'l'::regclass;
 RESET ROLE;
+-- Nothing of a single message where row-level security applies.
+ALTER TABLE l ENABLE ROW LEVEL SECURITY;
+SELECT messages > 0 AS behind, seconds IS NULL AS unknown, weir.oldest_unread('l', 0, 0) IS NULL AS none FROM weir.lag WHERE stream = 'l'::regclass AND "group" = 'a' AND partition = 0;
+SET ROLE weir_nobody;
+SELECT messages > 0 AS behind, seconds IS NULL AS unknown, weir.oldest_unread('l', 0, 0) IS NULL AS none FROM weir.lag WHERE stream = 'l'::regclass AND "group" = 'a' AND partition = 0;
+RESET ROLE;
 SELECT * FROM weir.end_info(NULL, 0);
 SELECT * FROM weir.end_info('l', 2);
 DROP VIEW ends, lag;

@@ -69,19 +69,6 @@ read_args(FunctionCallInfo fcinfo, Commit *commit)
 				 errmsg("offset must not be negative")));
 }
 
-/* REPEATABLE READ: a position that this transaction has not seen. */
-static void
-require_unmoved(Commit *commit)
-{
-	WeirPositionRow seen;
-
-	if (IsolationUsesXactSnapshot() &&
-		(!weir_position_get(commit->group.id, commit->partition->number,
-							GetTransactionSnapshot(), &seen) ||
-		 seen.version != commit->position.version))
-		weir_position_changed(commit->stream, commit->group.name);
-}
-
 /* The owner of a partition, who must be the one with the generation. */
 void
 weir_require_owner(WeirStream *stream, const WeirGroupRow *group,
@@ -176,7 +163,6 @@ weir_stream_commit(PG_FUNCTION_ARGS)
 	weir_group_known(commit.stream, name, &commit.group);
 	weir_position_lock_newest(commit.stream, &commit.group,
 							  commit.partition->number, &commit.position);
-	require_unmoved(&commit);
 	weir_require_owner(commit.stream, &commit.group, &commit.position,
 					   commit.generation, &owner);
 	move(&commit);

@@ -10,17 +10,20 @@
  *
  * For each partition, from another one on each time:
  * 1. Look at the position, without a lock.  Nothing behind it, or a member owns
- *	  it whose lease lives (member.c): the next one.
+ *	  it whose lease lives (member.c): the next one.  What is behind it may be
+ *	  undecided or rolled back.  A lock in vain costs a transaction id and wakes
+ *	  whoever waits for the position, ourselves too: after one in vain we look
+ *	  whether there is anything readable first, until there is.
  * 2. In a subtransaction, lock the row that was found, without waiting; it
  *	  must still be the newest.  Somebody else has it: the next one.
  * 3. READ COMMITTED: take a new snapshot, later than the lock, so that it shows
  *	  whatever the one before us has left.  REPEATABLE READ and SERIALIZABLE:
  *	  the transaction's; a position that was moved after it was taken raises
  *	  40001.
- * 4. Walk from the position on (read/walk.c).  Nothing readable: take the
- *	  subtransaction back, and with it the lock.  Else move the position to
- *	  behind the last message, which takes it from an owner whose lease is over;
- *	  the subtransaction stays.
+ * 4. Walk from the position on (read/walk.c) and move the position to behind
+ *	  the last message, which takes it from an owner whose lease is over; the
+ *	  subtransaction stays.  Nothing readable after all: take it back, and with
+ *	  it the lock.
  *
  * With wait, all of it is done in another subtransaction, taken back where it
  * finds nothing, so that nothing is held while it waits (read/wait.c).  It is
@@ -48,6 +51,7 @@
 #include "read/stable.h"
 #include "read/wait.h"
 #include "read/walk.h"
+#include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -70,7 +74,6 @@ typedef struct Fetch
 	char	   *name;			/* of the group */
 	int			wanted;			/* partition; WEIR_EVERY_PARTITION: any */
 	const WeirSlotSet *woken;	/* where it is worth to look; NULL: everywhere */
-	int			looks;			/* while waiting, this one included */
 	WeirStream *stream;
 	WeirGroupRow group;
 	int64		max_messages;
@@ -156,6 +159,55 @@ put_messages(Fetch *fetch, Snapshot snapshot)
 	return next;
 }
 
+/* What this isolation level reads with. */
+static Snapshot
+push_snapshot(void)
+{
+	Snapshot	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ?
+											GetTransactionSnapshot() :
+											GetLatestSnapshot());
+
+	PushActiveSnapshot(snapshot);
+	return snapshot;
+}
+
+static void
+pop_snapshot(Snapshot snapshot)
+{
+	PopActiveSnapshot();
+	UnregisterSnapshot(snapshot);
+}
+
+static bool
+has_readable(WeirPartition *partition, int64 from)
+{
+	Snapshot	snapshot;
+	WeirWalk	walk;
+	bool		found;
+
+	if (from >= weir_next_offset(partition))
+		return false;
+	snapshot = push_snapshot();
+	weir_walk_begin(&walk, partition->oid, snapshot, from, false);
+	found = weir_walk_next(&walk);
+	weir_walk_end(&walk);
+	pop_snapshot(snapshot);
+	return found;
+}
+
+/* The last lock of a position in this session was in vain. */
+static bool in_vain = false;
+
+/* Is there a message behind the position, or a gap? */
+static bool
+is_worth_a_lock(WeirPartition *partition, int64 position)
+{
+	if (position < weir_start_offset(partition))
+		return true;
+	return in_vain ? has_readable(partition, position) :
+		position < weir_next_offset(partition);
+}
+
 /* Steps 2 to 4, in a subtransaction. */
 static bool
 take(void *arg)
@@ -180,14 +232,12 @@ take(void *arg)
 	if (weir_lease_lives(fetch->position.owner))
 		return false;
 	fetch->position.owner = 0;
-	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ?
-								GetTransactionSnapshot() : GetLatestSnapshot());
-	PushActiveSnapshot(snapshot);
+	snapshot = push_snapshot();
 	check_gap(fetch);
 	next = put_messages(fetch, snapshot);
-	PopActiveSnapshot();
-	UnregisterSnapshot(snapshot);
-	if (next < 0 && fetch->position.next == before)
+	pop_snapshot(snapshot);
+	in_vain = next < 0 && fetch->position.next == before;
+	if (in_vain)
 		return false;
 	fetch->position.next = Max(next, fetch->position.next);
 	weir_position_move(&fetch->position);
@@ -196,31 +246,29 @@ take(void *arg)
 	return true;
 }
 
-/*
- * Whoever has waited looks before he locks: to let go of a lock in vain would
- * wake all others who wait for this position, to do the same.
- */
+/* The partition is locked. */
 static bool
-is_readable(Fetch *fetch, WeirPartition *partition)
+try_locked(Fetch *fetch, WeirPartition *partition)
 {
-	Snapshot	snapshot;
-	WeirWalk	walk;
-	bool		found;
-
-	if (fetch->looks <= 1 ||
-		fetch->position.next < weir_start_offset(partition))
-		return true;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	PushActiveSnapshot(snapshot);
-	weir_walk_begin(&walk, partition->oid, snapshot, fetch->position.next, false);
-	found = weir_walk_next(&walk);
-	weir_walk_end(&walk);
-	PopActiveSnapshot();
-	UnregisterSnapshot(snapshot);
-	return found;
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		fetch->moved = false;
+		if (!find_position(fetch) || weir_lease_lives(fetch->position.owner) ||
+			!is_worth_a_lock(partition, fetch->position.next))
+			return false;
+		if (weir_in_subtransaction(take, fetch, NULL))
+			return true;
+		if (fetch->moved && IsolationUsesXactSnapshot())
+			serialization_failure(fetch);
+	} while (fetch->moved);
+	return false;
 }
 
-/* Try one partition.  True: it has given messages (or a gap was passed). */
+/*
+ * Try one partition.  True: it has given messages (or a gap was passed).  Where
+ * nothing was found no lock stays: there may be thousands.
+ */
 static bool
 try_partition(Fetch *fetch, int number)
 {
@@ -229,20 +277,9 @@ try_partition(Fetch *fetch, int number)
 
 	weir_note_reading(fetch->stream, partition);
 	fetch->partition = number;
-	do
-	{
-		CHECK_FOR_INTERRUPTS();
-		fetch->moved = false;
-		if (!find_position(fetch) || weir_lease_lives(fetch->position.owner) ||
-			(fetch->position.next >= weir_next_offset(partition) &&
-			 fetch->position.next >= weir_start_offset(partition)) ||
-			!is_readable(fetch, partition))
-			return false;
-		if (weir_in_subtransaction(take, fetch, NULL))
-			return true;
-		if (fetch->moved && IsolationUsesXactSnapshot())
-			serialization_failure(fetch);
-	} while (fetch->moved);
+	if (try_locked(fetch, partition))
+		return true;
+	UnlockRelationOid(partition->oid, AccessShareLock);
 	return false;
 }
 
@@ -277,11 +314,14 @@ has_messages(Fetch *fetch)
 	for (int i = 0; i < fetch->stream->npartitions; i++)
 	{
 		WeirPartition *partition;
+		bool		found;
 
 		if (fetch->wanted != WEIR_EVERY_PARTITION && fetch->wanted != i)
 			continue;
 		partition = weir_partition_open(fetch->stream, i, AccessShareLock);
-		if (weir_next_offset(partition) > weir_start_offset(partition))
+		found = has_readable(partition, weir_start_offset(partition));
+		UnlockRelationOid(partition->oid, AccessShareLock);
+		if (found)
 			return true;
 	}
 	return false;
@@ -320,7 +360,6 @@ look(void *arg, const WeirSlotSet *woken)
 	Fetch	   *fetch = arg;
 
 	fetch->woken = woken;
-	fetch->looks++;
 	weir_check_privilege(fetch->relid, ACL_SELECT);
 	return weir_in_subtransaction(fetch_step, fetch, NULL);
 }
@@ -369,7 +408,6 @@ weir_stream_fetch(PG_FUNCTION_ARGS)
 	if (wait.ms == 0 || IsolationUsesXactSnapshot() || !weir_wait(&wait))
 	{
 		fetch.woken = NULL;
-		fetch.looks = 0;
 		(void) fetch_now(&fetch);
 	}
 	weir_rows_end(&fetch.rows);

@@ -92,6 +92,8 @@ make_group(WeirStream *stream, const char *name)
 		while (!weir_group_stays(stream, i, position.next));
 		position.moved = GetCurrentTimestamp();
 		weir_position_insert(&position);
+		/* Who waited while we had the lock may want any of them. */
+		weir_note_position(stream->partitions[i].slot_number);
 	}
 }
 
@@ -144,6 +146,19 @@ weir_position_changed(WeirStream *stream, const char *group)
 			 errhint("Try the transaction again.")));
 }
 
+/* REPEATABLE READ: what we change must be what the transaction sees. */
+static void
+require_seen(WeirStream *stream, const WeirGroupRow *group,
+			 const WeirPositionRow *position)
+{
+	WeirPositionRow seen;
+
+	if (!weir_position_get(group->id, position->partition,
+						   GetTransactionSnapshot(), &seen) ||
+		seen.version != position->version)
+		weir_position_changed(stream, group->name);
+}
+
 /*
  * Lock the newest version, however often it moves while we wait.  Who waits for
  * messages is told when we are done with it.
@@ -160,6 +175,8 @@ weir_position_lock_newest(WeirStream *stream, const WeirGroupRow *group,
 		if (weir_position_lock(position, true) == WEIR_LOCKED)
 		{
 			weir_note_position(stream->partitions[number].slot_number);
+			if (IsolationUsesXactSnapshot())
+				require_seen(stream, group, position);
 			return;
 		}
 		if (IsolationUsesXactSnapshot())

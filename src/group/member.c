@@ -367,8 +367,9 @@ give(Joining *join, int number, int64 owner)
 		switch (weir_position_lock(position, false))
 		{
 			case WEIR_LOCKED:
-				weir_position_own(position, owner);
+				/* Who waits to fetch it passed it over meanwhile. */
 				weir_note_position(join->stream->partitions[number].slot_number);
+				weir_position_own(position, owner);
 				return true;
 			case WEIR_LOCK_TAKEN:
 				return false;

@@ -164,16 +164,10 @@ require_next(Rejection *r, const WeirPositionRow *position, Snapshot snapshot)
 static void
 lock_position(Rejection *r, WeirPositionRow *position)
 {
-	WeirPositionRow seen;
 	WeirMemberRow owner;
 
 	weir_position_lock_newest(r->stream, &r->group, r->partition->number,
 							  position);
-	if (IsolationUsesXactSnapshot() &&
-		(!weir_position_get(r->group.id, r->partition->number,
-							GetTransactionSnapshot(), &seen) ||
-		 seen.version != position->version))
-		weir_position_changed(r->stream, r->group.name);
 	if (r->by_member)
 		weir_require_owner(r->stream, &r->group, position, r->generation,
 						   &owner);

@@ -18,6 +18,7 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/subxact.h"
+#include "base/watch.h"
 #include "catalog/members.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -56,35 +57,42 @@ typedef struct Waiter
 	bool		found;
 } Waiter;
 
-/* The same without a group: it has read nothing. */
-static int64
-position_of(WeirStream *stream, const WeirGroupRow *group, int number,
-			WeirPositionRow *position)
+/* The same without a group, or one that is just dropped: it has read nothing. */
+static bool
+has_position(WeirStream *stream, const WeirGroupRow *group, int number,
+			 WeirPositionRow *position)
 {
 	if (group != NULL && weir_position_get(group->id, number, NULL, position))
-		return position->next;
-	return weir_start_offset(&stream->partitions[number]);
+		return true;
+	position->next = weir_start_offset(&stream->partitions[number]);
+	return false;
 }
 
 /* May the caller have it: is he the owner, or nobody, and nobody works on it? */
 static bool
-is_free(Waiter *waiter, const WeirPartition *partition, const WeirGroupRow *group,
-		const WeirPositionRow *position)
+is_free(Waiter *waiter, WeirStream *stream, const WeirPositionRow *position)
 {
 	WeirMemberRow owner;
 
 	if (waiter->generation != 0)
-		return group != NULL && weir_member_get(position->owner, &owner) &&
+		return weir_member_get(position->owner, &owner) &&
 			owner.generation == waiter->generation;
-	if (group == NULL)
-		return true;
 	if (weir_lease_lives(position->owner))
 		return false;
 	if (RecoveryInProgress() || XactReadOnly)
 		return true;
-	/* Whoever finds it locked by us is told when we let go. */
-	weir_note_position(partition->slot_number);
-	return weir_position_lock(position, false) != WEIR_LOCK_TAKEN;
+	switch (weir_position_lock(position, false))
+	{
+		case WEIR_LOCKED:
+			/* Whoever came by while we had it took it for being worked on. */
+			weir_note_position(stream->partitions[position->partition].slot_number);
+			return true;
+		case WEIR_LOCK_MOVED:
+			return true;
+		case WEIR_LOCK_TAKEN:
+			break;
+	}
+	return false;
 }
 
 static bool
@@ -95,8 +103,11 @@ is_ready(Waiter *waiter, WeirStream *stream, const WeirGroupRow *group, int numb
 	WeirPositionRow position;
 
 	if (waiter->group != NULL)
-		return position_of(stream, group, number, &position) < end &&
-			is_free(waiter, partition, group, &position);
+	{
+		if (!has_position(stream, group, number, &position))
+			return waiter->generation == 0 && position.next < end;
+		return position.next < end && is_free(waiter, stream, &position);
+	}
 	if (waiter->offset >= 0)
 		return waiter->offset < end;
 	if (waiter->ends[number] < 0)

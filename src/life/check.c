@@ -259,7 +259,11 @@ check_segment(Check *check, const WeirSegmentRow *row)
 	check->problems = 0;
 	if (rel == NULL)
 	{
-		put_problem(check, "segments", "a recorded segment has no table");
+		WeirSegmentRow now;
+
+		/* Row and table go together, since we read the rows perhaps. */
+		if (weir_segment_get(row->segment, &now))
+			put_problem(check, "segments", "a recorded segment has no table");
 		return;
 	}
 	check_guard(check, rel);
@@ -275,9 +279,29 @@ check_segment(Check *check, const WeirSegmentRow *row)
 	table_close(rel, NoLock);
 }
 
+/* No position beyond what a reader can have seen: messages would be lost. */
+static void
+check_reach(Check *check, Oid stream, int number, int64 end)
+{
+	ListCell   *lc;
+
+	foreach(lc, weir_group_list(stream))
+	{
+		WeirGroupRow *group = lfirst(lc);
+		WeirPositionRow position;
+
+		if (weir_position_get(group->id, number, GetActiveSnapshot(), &position) &&
+			position.next > end)
+			put_problem(check, "positions",
+						psprintf("the position of group \"%s\" is " INT64_FORMAT
+								 ", the stable end " INT64_FORMAT,
+								 group->name, position.next, end));
+	}
+}
+
 /* Nothing that is visible may lie beyond what can have been given. */
 static void
-check_end(Check *check, WeirPartition *partition)
+check_end(Check *check, Oid stream, WeirPartition *partition)
 {
 	int64		end = weir_stable_end(partition, GetActiveSnapshot());
 	int64		next = weir_next_offset(partition);
@@ -287,6 +311,7 @@ check_end(Check *check, WeirPartition *partition)
 		put_problem(check, "end",
 					psprintf("stable end " INT64_FORMAT " is beyond the next offset "
 							 INT64_FORMAT, end, next));
+	check_reach(check, stream, partition->number, end);
 }
 
 static void
@@ -321,7 +346,7 @@ check_partition(Check *check, WeirStream *stream, int number)
 	}
 	/* What follows reads, and would stumble over what was found. */
 	if (check->total == before)
-		check_end(check, partition);
+		check_end(check, stream->oid, partition);
 	table_close(rel, NoLock);
 }
 
@@ -350,6 +375,17 @@ check_members(Check *check, const WeirGroupRow *group)
 	}
 }
 
+/* Not one that was made or dropped since the snapshot. */
+static bool
+has_no_position(const WeirGroupRow *group, int number)
+{
+	WeirPositionRow position;
+	WeirGroupRow now;
+
+	return !weir_position_get(group->id, number, NULL, &position) &&
+		weir_group_get(group->stream, group->name, &now) && now.id == group->id;
+}
+
 /* Every group has one position in each partition. */
 static void
 check_positions(Check *check, WeirStream *stream)
@@ -366,7 +402,7 @@ check_positions(Check *check, WeirStream *stream)
 			int			n = weir_position_versions(group->id, i, GetActiveSnapshot());
 
 			check->partition = i;
-			if (n > 1)
+			if (n > 1 || (n == 0 && has_no_position(group, i)))
 				put_problem(check, "positions",
 							psprintf("group \"%s\" has %d positions", group->name, n));
 		}

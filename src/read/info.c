@@ -27,6 +27,7 @@
 #include "stream/state.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(weir_partition_info);
@@ -197,14 +198,19 @@ weir_end_info(PG_FUNCTION_ARGS)
 	return make_row(fcinfo, values, nulls);
 }
 
-/* weir.oldest_unread(stream, partition, position) */
+/*
+ * weir.oldest_unread(stream, partition, position)
+ *
+ * It says something of a single message, so nothing under row-level security.
+ */
 Datum
 weir_oldest_unread(PG_FUNCTION_ARGS)
 {
 	int64		ts = 0;
 
 	if (!PG_ARGISNULL(0) && !PG_ARGISNULL(1) && !PG_ARGISNULL(2) &&
-		may_see(PG_GETARG_OID(0)))
+		may_see(PG_GETARG_OID(0)) &&
+		check_enable_rls(PG_GETARG_OID(0), InvalidOid, true) != RLS_ENABLED)
 	{
 		WeirStream *stream = weir_stream_open(PG_GETARG_OID(0), AccessShareLock);
 		WeirPartition *partition = weir_partition_open(stream, PG_GETARG_INT32(1),

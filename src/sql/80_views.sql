@@ -167,8 +167,10 @@ CREATE VIEW weir.lag AS
 		   e.stable_end,
 		   e.next_offset,
 		   greatest(e.stable_end - n.next_offset, 0) AS messages,
-		   greatest(extract(epoch FROM clock_timestamp() -
-							weir.oldest_unread(e.stream, e.partition, n.next_offset)), 0)::double precision AS seconds,
+		   CASE WHEN NOT row_security_active(e.stream)
+				THEN greatest(extract(epoch FROM clock_timestamp() -
+									  weir.oldest_unread(e.stream, e.partition, n.next_offset)), 0)::double precision
+				END AS seconds,
 		   e.held_by_pid,
 		   e.held_by_gid,
 		   e.held_since
@@ -180,4 +182,4 @@ CREATE VIEW weir.lag AS
 					 ORDER BY q.version DESC
 					 LIMIT 1) n ON true;
 COMMENT ON VIEW weir.lag IS
-'how far consumer groups are behind: messages (offsets between position and stable end: gaps count), seconds (age of the oldest message that the group can read and has not), and what holds the stable end up';
+'how far consumer groups are behind: messages (offsets between position and stable end: gaps count), seconds (age of the oldest message that the group can read and has not; null where row-level security applies), and what holds the stable end up';

@@ -320,6 +320,49 @@ for my $end ('ROLLBACK', 'COMMIT')
 	$first->quit;
 }
 
+# Waiting for what is undecided, or behind what was rolled back, is rest: no
+# look wakes the next one, and none costs a transaction id.
+ask(q{SELECT stream_create('calm', 1, 'text'); SELECT * FROM stream_seek('calm', 'g', start => 'latest')});
+ask(q{CREATE TABLE before (idx_scan bigint, xid bigint)});
+for my $what ('undecided', 'rolled back')
+{
+	my $scans = q{(SELECT idx_scan FROM pg_stat_all_indexes WHERE indexrelname = 'position_idx')};
+	my $xid = 'pg_current_xact_id()::text::bigint';
+	my $first = session();
+	$first->query_safe(q{BEGIN; SELECT stream_publish('calm', 'never')}) if $what eq 'undecided';
+	ask("DELETE FROM before; INSERT INTO before VALUES ($scans, $xid)");
+	my @jobs = map { job($node, $_) } (q{SELECT 1 FROM stream_fetch('calm', 'g', wait => '3 s')}) x 2,
+	  q{SELECT 1 FROM stream_fetch('calm', 'new', wait => '3 s')}, q{CALL stream_wait('calm', '3 s', 'g')};
+	finish_job($_, "$what: waits") for @jobs;
+	is(join(' ', map { $_->{out} =~ s{\n}{}r } @jobs), '   f', "$what: for nothing");
+	wait_until($node, "SELECT $scans > idx_scan FROM before", "$what: it is counted");
+	cmp_ok(ask("SELECT $scans - idx_scan FROM before"), '<', 200, "$what: few looks");
+	cmp_ok(ask("SELECT $xid - xid FROM before"), '<', 20, "$what: few transaction ids");
+	$first->query_safe('ROLLBACK') if $what eq 'undecided';
+	$first->quit;
+}
+
+# A member who leaves, or gives up, leaves what others wait to fetch.
+{
+	my @took;
+	for my $round (1 .. 6)
+	{
+		ask(q{SELECT * FROM stream_seek('s', 'left', start => 'latest')});
+		ask(q{SELECT * FROM stream_join('s', 'left', 'one', '1 hour')});
+		ask(q{SELECT stream_publish('s', 'for one', partition => 0)});
+		my $job = job($node, q{SELECT value FROM stream_fetch('s', 'left', wait => '30 s')});
+		$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND backend_type = 'client backend'})
+		  or die 'nobody waits';
+		my $begin = time;
+		ask(q{SELECT stream_leave('s', 'left', 'one')});
+		finish_job($job);
+		is($job->{out}, "for one\n", "round $round: what a member left");
+		push @took, time - $begin;
+	}
+	@took = sort { $a <=> $b } @took;
+	cmp_ok($took[2], '<', 0.4, "woken at once: median $took[2] s");
+}
+
 # ---- a standby polls ----
 {
 	$node->backup('base');
