@@ -59,7 +59,7 @@ PGDLLEXPORT void weir_notifier_main(Datum arg);
 #define US_PER_LISTENER		500
 
 /* And to so many times what a send takes, so that a busy machine gets fewer. */
-#define SHARE_OF_TIME		8
+#define SHARE_OF_TIME		12
 #define LONGEST_SHARE_US	10000
 
 /* With nothing to follow it ends after so long; else it rests for so long. */

@@ -120,6 +120,11 @@ listen_and_read(Consumer *c)
 				   "SELECT * FROM %s WHERE \"offset\" >= $1 ORDER BY \"offset\" LIMIT %d",
 				   c->o->table, READ_LIMIT);
 	subscribe(c->conn, c->o);
+	/* Where nobody accounts for each message it begins with what is new. */
+	if (c->journal == NULL)
+		c->position = (int64_t) (c->o->side->kind == KIND_WEIR ?
+								 pg_number(c->conn, "SELECT stream_high_watermark('%s', 0)", c->o->table) :
+								 pg_number(c->conn, "SELECT coalesce(max(\"offset\") + 1, 0) FROM %s", c->o->table));
 	read_to_end(c);
 	while (!is_set(&c->stop))
 	{
