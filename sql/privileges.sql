@@ -132,6 +132,12 @@ SELECT * FROM stream_read('house.s');
 \set VERBOSITY sqlstate
 SELECT stream_high_watermark('house.s');
 SELECT * FROM stream_read(NULL::house.s);
+SELECT count(*) FROM stream_fetch('house.s', 'g', wait => '1 s');
+SELECT count(*) FROM stream_seek('house.s', 'g', start => 'latest');
+SELECT count(*) FROM stream_join('house.s', 'g', 'm');
+SELECT stream_channel('house.s');
+SELECT stream_subscribe('house.s');
+CALL stream_wait('house.s', '1 s');
 \set VERBOSITY default
 SELECT count(*) FROM house.s;
 SELECT count(*) AS numbers_shown FROM weir.partitions;

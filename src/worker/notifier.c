@@ -60,7 +60,7 @@ PGDLLEXPORT void weir_notifier_main(Datum arg);
 
 /* And to so many times what a send takes, so that a busy machine gets fewer. */
 #define SHARE_OF_TIME		12
-#define LONGEST_SHARE_US	10000
+#define LONGEST_SHARE_US	2000
 
 /* With nothing to follow it ends after so long; else it rests for so long. */
 #define LONGEST_REST_MS		60000

@@ -204,6 +204,16 @@ wait_until($node, q{SELECT doing = 'following 1 streams' FROM weir.workers WHERE
 	$plain->quit;
 }
 
+# ---- the activity log is a stream like any other ----
+{
+	my $log = session();
+	my $its = subscribe($log, 'weir.activity');
+	ask(q{SELECT * FROM stream_pause('s', '{1}', detach => false)});
+	hears($log, $its, payload(0, ask(q{SELECT stream_high_watermark('weir.activity', 0)})), 'told of a pause');
+	ask(q{SELECT * FROM stream_resume('s', '{1}')});
+	$log->quit;
+}
+
 # ---- who may know ----
 {
 	ask(q{CREATE ROLE nobody; CREATE ROLE reader; GRANT SELECT ON s TO reader});
