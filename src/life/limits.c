@@ -233,6 +233,7 @@ weir_judge_segments(void *arg)
 	if (!weir_find_partition(verdict->partition, &survey.stream,
 							 &survey.partition, &survey.options))
 		return;
+	verdict->options = survey.options;
 	/* What the keeper has to attach first is no remains of a drop. */
 	if (weir_loose_segments(verdict->partition) != NIL)
 	{

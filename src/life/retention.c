@@ -72,19 +72,46 @@ busy(Oid relid)
 typedef struct Drop
 {
 	Oid			segment;
+	const WeirOptions *options; /* by which it goes */
+	bool		withdrawn;		/* out: they have been changed since */
 	bool		spared;			/* out: a group was sent back to it */
 	bool		dropped;		/* out: it is gone, once that is committed */
 } Drop;
 
-/* Step 1; arg is a Drop. */
+static bool
+same_limits(const WeirOptions *a, const WeirOptions *b)
+{
+	return a->retention_age == b->retention_age &&
+		a->retention_bytes == b->retention_bytes &&
+		a->retention_messages == b->retention_messages &&
+		a->retention_hold == b->retention_hold &&
+		a->retention_hold_bytes == b->retention_hold_bytes;
+}
+
+/*
+ * Step 1; arg is a Drop.  What was begun is finished, whatever the options say;
+ * nothing is begun by options that hold no more.
+ */
 static void
 detach(void *arg)
 {
-	Oid			segment = ((Drop *) arg)->segment;
+	Drop	   *this = arg;
+	Oid			segment = this->segment;
 	WeirSegmentRow row;
+	WeirPartitionRow partition;
+	WeirStreamRow stream;
+	WeirOptions options;
 
 	if (!weir_segment_get(segment, &row) || !get_rel_relispartition(segment) ||
 		get_partition_parent(segment, true) != row.partition)
+		return;
+	if (!weir_partition_get(row.partition, &partition) ||
+		!weir_stream_get(partition.stream, &stream))
+		return;
+	weir_options_parse(stream.options, &options);
+	this->withdrawn = !PartitionHasPendingDetach(segment) &&
+		!same_limits(&options, this->options);
+	if (this->withdrawn)
 		return;
 	WEIR_DEBUG_POINT("retention_detach");
 	weir_run_toplevel("ALTER TABLE %s DETACH PARTITION %s %s",
@@ -161,7 +188,7 @@ look_at(Oid partition, TimestampTz until)
 
 	foreach(lc, result == WEIR_ATTEMPT_DONE ? verdict.segments : NIL)
 	{
-		Drop		this = {lfirst_oid(lc), false, false};
+		Drop		this = {lfirst_oid(lc), &verdict.options};
 
 		if (is_shutting_down())
 			return;
@@ -172,6 +199,11 @@ look_at(Oid partition, TimestampTz until)
 			return;
 		}
 		result = weir_attempt(detach, &this, "detaching a segment");
+		if (result == WEIR_ATTEMPT_DONE && this.withdrawn)
+		{
+			weir_due_at(dues, partition, GetCurrentTimestamp());
+			return;
+		}
 		if (result == WEIR_ATTEMPT_DONE)
 			result = weir_attempt(drop, &this, "dropping a segment");
 		/* Whoever is in the way of the next one has not been for long. */
