@@ -10,7 +10,6 @@
 #   set_points($node, 'name=error')  for the keeper
 #   total($node, 's')                messages, by stream_read
 #   keeper_pid($node)
-#   known_wrong('reason'); ...; known_wrong();       what fails between them is known
 #
 # Every function takes db => 'name' as in WeirTest.
 package WeirPause;
@@ -25,7 +24,7 @@ use WeirTest;
 
 our @EXPORT = qw(
   pause_node states becomes settles log_is_sane events has_points set_points
-  total keeper_pid ended_well known_wrong
+  total keeper_pid ended_well
 );
 
 sub pause_node
@@ -151,12 +150,6 @@ sub keeper_pid
 	my $db = $opt{db} // 'postgres';
 	return $node->safe_psql('postgres',
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'weir keeper' AND datname = '$db'");
-}
-
-sub known_wrong
-{
-	my ($reason) = @_;
-	return $reason ? Test::More->builder->todo_start($reason) : Test::More->builder->todo_end;
 }
 
 # The last lines of a test: nothing in the log that no result shows.
